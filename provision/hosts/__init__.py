@@ -1,0 +1,1 @@
+"""The SSH door to a machine: reaching it, asking it once, changing it once."""

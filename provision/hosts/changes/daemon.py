@@ -1,0 +1,125 @@
+"""daemon.json: what the inventory asks for, laid over what the host had before us, compared as parsed JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from provision.hosts import layout
+from provision.hosts.changes.change import Change
+from provision.hosts.desired import HostDesired
+from provision.hosts.facts import HostFacts
+from provision.hosts.fragments import Fragment, write_file
+from provision.merge import merge
+
+#: What dockerd takes over on SIGHUP (its reference page, "Configuration reload behavior"); all else wants a restart.
+RELOADABLE = frozenset(
+    {
+        "allow-nondistributable-artifacts",
+        "authorization-plugins",
+        "debug",
+        "default-runtime",
+        "features",
+        "insecure-registries",
+        "labels",
+        "live-restore",
+        "max-concurrent-downloads",
+        "max-concurrent-uploads",
+        "max-download-attempts",
+        "registry-mirrors",
+        "runtimes",
+        "shutdown-timeout",
+    }
+)
+
+_CANDIDATE = f"{layout.DIRECTORY}/daemon.json.new"
+
+
+def write(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
+    """Replace daemon.json where it differs. The new file is validated by `dockerd --validate` where the engine has it.
+
+    What stood there before our first change is kept beside it and put back by `down`.
+    """
+    changed = _changed(desired, facts)
+    if not changed:
+        return ()
+    target = _target(desired, facts)
+    return (
+        Change(
+            fragment=Fragment("write daemon.json", _write(target, first=not _touched(facts))),
+            cause="daemon.json differs: " + ", ".join(_difference(key, _current(facts), target) for key in changed),
+        ),
+    )
+
+
+def activate(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
+    """Make the engine run with its configuration: reload where that does, restart where not, start where it is down."""
+    if not facts.engine.installed:
+        return ()  # the package starts it, with the file already in place
+    changed = _changed(desired, facts)
+    if not facts.engine.running:
+        body = "systemctl reset-failed docker.service 2>/dev/null || true\nsystemctl restart docker.service"
+        return (Change(fragment=Fragment("start engine", body), cause="the engine does not answer"),)
+    if not changed:
+        return ()
+    names = ", ".join(changed)
+    if all(key in RELOADABLE for key in changed):
+        return (Change(fragment=Fragment("reload engine", "systemctl reload docker.service"), cause=f"changed: {names}"),)
+    restart = Fragment("restart engine", "systemctl restart docker.service")
+    needy = ", ".join(key for key in changed if key not in RELOADABLE)
+    return (Change(fragment=restart, cause=f"changed, and not reloadable: {needy}", disrupts=True),)
+
+
+def _touched(facts: HostFacts) -> bool:
+    return facts.engine.daemon_json_before is not None
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}  # dockerd would not start with it either; ours replaces it, the text is kept
+    return value if isinstance(value, dict) else {}
+
+
+def _current(facts: HostFacts) -> dict[str, Any]:
+    return _parsed(facts.engine.daemon_json)
+
+
+def _target(desired: HostDesired, facts: HostFacts) -> dict[str, Any]:
+    base = facts.engine.daemon_json_before if _touched(facts) else facts.engine.daemon_json
+    return merge(_parsed(base), desired.daemon)
+
+
+def _changed(desired: HostDesired, facts: HostFacts) -> list[str]:
+    current, target = _current(facts), _target(desired, facts)
+    return sorted(key for key in current.keys() | target.keys() if current.get(key) != target.get(key))
+
+
+def _difference(key: str, current: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    if key not in target:
+        return f"{key} is not wanted"
+    if key not in current:
+        return f"{key} is missing"
+    return f"{key} is {json.dumps(current[key])}, not {json.dumps(target[key])}"
+
+
+def _write(target: Mapping[str, Any], *, first: bool) -> str:
+    content = json.dumps(target, indent=2, sort_keys=True) + "\n"
+    keep = (
+        f"if [ -e {layout.DAEMON_JSON} ]; then cp -p {layout.DAEMON_JSON} {layout.DAEMON_BEFORE};"
+        f" else : >{layout.DAEMON_BEFORE}; fi"
+    )
+    return "\n".join(
+        (
+            write_file(_CANDIDATE, content),
+            # `--validate` came with Engine 23.0; an older dockerd would take the flag for an error of ours
+            "if command -v dockerd >/dev/null && dockerd --help 2>&1 | grep -q -- --validate; then",
+            f"  dockerd --validate --config-file={_CANDIDATE}",
+            "fi",
+            f"mkdir -p {layout.DAEMON_JSON.rpartition('/')[0]}",
+            *((keep,) if first else ()),
+            f"mv -f {_CANDIDATE} {layout.DAEMON_JSON}",
+        )
+    )

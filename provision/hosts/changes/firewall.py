@@ -1,0 +1,118 @@
+"""Swarm's ports, open to the cluster's members and to nobody else, in an nftables table of our own.
+
+2377/tcp is Swarm's management API, on managers; 7946/tcp and udp the gossip, 4789/udp (or the data path port) VXLAN.
+Our table only drops: what another table drops (ufw, firewalld), it cannot accept. The plan warns of such tables.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from provision.hosts import layout
+from provision.hosts.changes.change import Change
+from provision.hosts.desired import HostDesired
+from provision.hosts.facts import HostFacts
+from provision.hosts.fragments import Fragment, write_file
+
+_UNIT = f"""\
+[Unit]
+Description=Swarm ports, open to the members of the cluster only
+DefaultDependencies=no
+Before=network-pre.target docker.service
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f {layout.RULES}
+ExecStartPost=/bin/sh -c 'nft list table {layout.TABLE} | sha256sum >{layout.RULES_LOADED}'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
+    """Load our table and have it loaded at boot, where it differs from the target; or take it away."""
+    if not desired.firewall:
+        if facts.firewall.rules is None:
+            return ()
+        return (Change(fragment=Fragment("remove firewall", REMOVE), cause="firewall: none"),)
+    target = rules(desired)
+    cause = _cause(target, desired, facts)
+    if cause is None:
+        return ()
+    body = [write_file(layout.RULES, target)]
+    if not facts.firewall.enabled:
+        body += [write_file(layout.FIREWALL_UNIT_FILE, _UNIT), "systemctl daemon-reload"]
+        body += [f"systemctl --quiet enable {layout.FIREWALL_UNIT}"]
+    body += [
+        f"nft -f {layout.RULES}",
+        f"nft list table {layout.TABLE} | sha256sum >{layout.RULES_LOADED}",
+    ]
+    return (Change(fragment=Fragment("open ports", "\n".join(body)), cause=cause),)
+
+
+REMOVE = "\n".join(
+    (
+        f"systemctl --quiet disable {layout.FIREWALL_UNIT} 2>/dev/null || true",
+        f"rm -f {layout.FIREWALL_UNIT_FILE} {layout.RULES} {layout.RULES_LOADED}",
+        "systemctl daemon-reload",
+        f"if command -v nft >/dev/null; then nft delete table {layout.TABLE} 2>/dev/null || true; fi",
+    )
+)
+
+
+def rules(desired: HostDesired) -> str:
+    """The table as an nft script, which replaces the loaded one in a single transaction. Stable for equal targets."""
+    management = ["2377"] if desired.manager else []
+    tcp = ", ".join([*management, "7946"])
+    udp = f"{desired.data_path_port}, 7946" if desired.data_path_port < 7946 else f"7946, {desired.data_path_port}"
+    four, six = _by_family(desired.members)
+    return f"""\
+# made by provision for cluster {desired.cluster}; changes are overwritten
+table {layout.TABLE}
+delete table {layout.TABLE}
+table {layout.TABLE} {{
+    set members4 {{ type ipv4_addr; {_elements(four)}}}
+    set members6 {{ type ipv6_addr; {_elements(six)}}}
+    chain input {{
+        type filter hook input priority filter - 10; policy accept;
+        iif "lo" accept
+        ip saddr @members4 accept
+        ip6 saddr @members6 accept
+        tcp dport {{ {tcp} }} drop
+        udp dport {{ {udp} }} drop
+    }}
+}}
+"""
+
+
+def _by_family(members: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    parsed = sorted({ipaddress.ip_address(member) for member in members}, key=lambda ip: (ip.version, int(ip)))
+    return [str(ip) for ip in parsed if ip.version == 4], [str(ip) for ip in parsed if ip.version == 6]
+
+
+def _elements(addresses: list[str]) -> str:
+    return f"elements = {{ {', '.join(addresses)} }} " if addresses else ""
+
+
+def _cause(target: str, desired: HostDesired, facts: HostFacts) -> str | None:
+    if facts.firewall.rules is None:
+        return "the swarm's ports are open to everybody"
+    if facts.firewall.rules != target:
+        return _difference(target, desired, facts.firewall.rules)
+    if not facts.firewall.intact:
+        return "the loaded table is not ours"
+    if not facts.firewall.enabled:
+        return "the table is not loaded at boot"
+    return None
+
+
+def _difference(target: str, desired: HostDesired, current: str) -> str:
+    new = [member for member in desired.members if f" {member}," not in current and f" {member} " not in current]
+    if new:
+        return "new members: " + ", ".join(new)
+    if len(target) < len(current):
+        return "members have left"
+    return "the rules differ"

@@ -1,0 +1,1 @@
+"""Stacks: what is deployed, how it is sent, what was deployed, and when it has converged."""
