@@ -46,7 +46,7 @@ def load(name: str) -> type[Driver]:
         raise DriverError(
             f"driver {name!r} cannot be used: {missing!r} cannot be imported",
             detail=f"    {error}",
-            hint=_install_hint(point),
+            hint=_install_hint(point, missing),
         ) from error
     except AttributeError as error:
         raise DriverError(
@@ -74,8 +74,10 @@ def _unknown_hint(name: str) -> str:
     return f"installed are: {', '.join(names)}" if names else "no driver is installed; reinstall provision"
 
 
-def _install_hint(point: EntryPoint) -> str:
+def _install_hint(point: EntryPoint, missing: str) -> str:
     package = point.dist.name if point.dist else "provision"
+    if missing.partition(".")[0] == point.module.partition(".")[0]:
+        return f"reinstall it: pip install --force-reinstall {package}"
     extras = point.dist.metadata.get_all("Provides-Extra") if point.dist else None
     target = f"{package}[{point.name}]" if point.name in (extras or ()) else package
     return f"pip install '{target}'"

@@ -58,7 +58,7 @@ class Connector:
         *,
         seconds: float,
         stop: Callable[[], bool] = lambda: False,
-        waiting: Callable[[str], None] = lambda cause: None,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> Host:
         """An open connection, as soon as the host takes one. Tries for `seconds`; a machine that boots refuses first.
 
@@ -82,8 +82,9 @@ class Connector:
                 cause = problem.summary
                 waiting(cause)
             if stop() or self._clock() + pause >= deadline:
+                door = f"{target.user}@{target.address} port {target.port}"
                 raise UnreachableError(
-                    f"{target.machine}: no SSH connection to {target.user}@{target.address} port {target.port} within {seconds:.0f} s",
+                    f"{target.machine}: no SSH connection to {door} within {seconds:.0f} s",
                     detail=f"last: {cause}",
                     hint=f"is the machine up, and does its firewall let SSH in? provision inspect {target.machine}",
                 ) from problem
@@ -104,7 +105,13 @@ class Connector:
         sock = self._socket(target, patience)
         try:
             connection = self._session(
-                target.address, target.port, target.user, target.identity_files, sock, trust, everything=not target.made
+                target.address,
+                target.port,
+                target.user,
+                target.identity_files,
+                sock,
+                trust,
+                everything=not target.made,
             )
         except HostKeyError:
             raise

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 #: runs what comes on stdin as root, whoever logged in
 _ROOT_SHELL = 'if [ "$(id -u)" = 0 ]; then exec sh -s; else exec sudo -n sh -s; fi'
-#: the Engine API on stdin and stdout, as whoever may have it
-_ENGINE = (
-    "if [ -w /var/run/docker.sock ]; then exec docker system dial-stdio; else exec sudo -n docker system dial-stdio; fi"
+#: a command that is the Engine API on its stdin and stdout, as whoever may have it
+ENGINE_DIAL = (
+    "sh",
+    "-c",
+    "[ -w /var/run/docker.sock ] && exec docker system dial-stdio; exec sudo -n docker system dial-stdio",
 )
 _PROBE_SECONDS = 60.0
 
@@ -62,7 +64,11 @@ class Host:
         return probe.parse(self.machine, result.stdout)
 
     def apply(
-        self, fragments: Sequence[Fragment], *, seconds: float, progress: Callable[[str], None] = lambda line: None
+        self,
+        fragments: Sequence[Fragment],
+        *,
+        seconds: float,
+        progress: Callable[[str], None] = lambda _: None,
     ) -> tuple[Outcome, ...]:
         """Run the fragments in order, as root, in one script. Raises CommandError for the first that fails.
 
@@ -81,18 +87,23 @@ class Host:
         found = outcomes(result.stdout, fragments, mark=mark)
         for outcome in found:
             if outcome.status is None:
-                raise UnreachableError(f"{self.machine}: the connection broke during {outcome.name!r}", detail=outcome.output[-400:])
+                raise UnreachableError(
+                    f"{self.machine}: the connection broke during {outcome.name!r}",
+                    detail=outcome.output[-400:],
+                )
             if outcome.status != 0:
                 raise CommandError(self.machine, outcome.name, outcome.status, outcome.output)
         if f"@{mark} whole" not in result.stdout:
             raise CommandError(
-                self.machine, "apply", result.status, result.stderr or result.stdout, hint=_sudo_hint(result.stderr)
+                self.machine,
+                "apply",
+                result.status,
+                result.stderr or result.stdout,
+                hint=_sudo_hint(result.stderr),
             )
         return found
 
-    def root_shell(
-        self, script: str, *, seconds: float, line: Callable[[str], None] = lambda line: None
-    ) -> Result:
+    def root_shell(self, script: str, *, seconds: float, line: Callable[[str], None] = lambda _: None) -> Result:
         """Run a POSIX script as root, from stdin (so nothing of it shows in a process list)."""
         return self.run(("sh", "-c", _ROOT_SHELL), stdin=script.encode(), seconds=seconds, line=line)
 
@@ -102,7 +113,7 @@ class Host:
         *,
         stdin: bytes = b"",
         seconds: float,
-        line: Callable[[str], None] = lambda line: None,
+        line: Callable[[str], None] = lambda _: None,
     ) -> Result:
         """Run a command as the login user and wait for its end. `line` is told each line of stdout as it comes.
 
@@ -116,7 +127,7 @@ class Host:
         *,
         stdin: bytes = b"",
         seconds: float,
-        line: Callable[[str], None] = lambda line: None,
+        line: Callable[[str], None] = lambda _: None,
     ) -> Result:
         """As `run`, with a command line for the login shell."""
         channel = self._channel()
@@ -140,10 +151,10 @@ class Host:
             reader.join(timeout=5.0)
         return Result(status, output, b"".join(errors).decode(errors="replace"))
 
-    def engine_channel(self) -> paramiko.Channel:
-        """A channel that carries the Engine API (HTTP), by `docker system dial-stdio` at the other end."""
+    def open_exec(self, argv: tuple[str, ...]) -> paramiko.Channel:
+        """A channel at whose other end the command runs; the caller closes it."""
         channel = self._channel()
-        channel.exec_command(shlex.join(("sh", "-c", _ENGINE)))
+        channel.exec_command(shlex.join(argv))
         return channel
 
     def _channel(self) -> paramiko.Channel:

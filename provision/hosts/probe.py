@@ -68,7 +68,7 @@ def script(*, images: bool = False) -> str:
 
 def parse(machine: str, output: str) -> HostFacts:
     """The facts of `machine` from the script's output. Raises ProvisionError when the output is not whole."""
-    said = dict(line.split(" ", 1) if " " in line else (line, "") for line in output.splitlines() if line)
+    said = {key: value for key, _, value in (line.partition(" ") for line in output.splitlines())}
     if "end" not in said:
         raise ProvisionError(f"{machine}: the probe's answer is not whole", detail=output[-400:])
     os_release = _assignments(_text(said, "os_release"))
@@ -113,8 +113,8 @@ def _json(text: str) -> dict[str, Any] | None:
 
 
 def _assignments(text: str) -> dict[str, str]:
-    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return {key: value.strip("\"'") for key, value in pairs}
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key: value.strip("\"'") for key, _, value in pairs}
 
 
 def _memory(meminfo: str) -> int:

@@ -78,8 +78,10 @@ def target_of(machine: Machine, ssh: SshSettings, *, made: bool) -> Target:
         identity_files=_present(identities),
         hops=hops,
         proxy_command=None if hops or command == "none" else command,
-        known_hosts=tuple(str(found.get("userknownhostsfile", "~/.ssh/known_hosts")).split())
-        + ("/etc/ssh/ssh_known_hosts",),
+        known_hosts=(
+            *str(found.get("userknownhostsfile", "~/.ssh/known_hosts")).split(),
+            "/etc/ssh/ssh_known_hosts",
+        ),
     )
 
 

@@ -30,7 +30,7 @@ class Trust:
     users: tuple[str, ...] = ()
     accept_new: bool = False
     #: told each key that was accepted and is not pinned yet
-    pin: Callable[[str], None] = field(default=lambda key: None)
+    pin: Callable[[str], None] = field(default=lambda _: None)
     #: where a pinned key stands, for the hint
     pinned_in: str = ""
 
@@ -66,7 +66,7 @@ def _among(offered: str, known: Iterable[str]) -> bool:
 
 
 def _unknown(machine: str, offered: str) -> HostKeyError:
-    kind = offered.split()[0]
+    kind = offered.split(maxsplit=1)[0]
     return HostKeyError(
         f"{machine}: its SSH host key is not known",
         detail=f"it offers {kind} {fingerprint(offered)}",
@@ -85,6 +85,6 @@ def _changed(trust: Trust, offered: str, known: Sequence[str]) -> HostKeyError:
         where = "remove the old one from your ~/.ssh/known_hosts"
     return HostKeyError(
         f"{trust.machine}: its SSH host key has changed; somebody may be listening in",
-        detail=f"it offers {offered.split()[0]} {fingerprint(offered)}\nknown is {expected}",
+        detail=f"it offers {offered.split(maxsplit=1)[0]} {fingerprint(offered)}\nknown is {expected}",
         hint=f"only if the machine was set up anew, {where}",
     )

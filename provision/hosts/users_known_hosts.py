@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paramiko import HostKeys
+    from collections.abc import Mapping
+
+    from paramiko import HostKeys, PKey
 
 
 def lookup(files: tuple[str, ...], alias: str, port: int) -> tuple[str, ...]:
@@ -16,7 +18,7 @@ def lookup(files: tuple[str, ...], alias: str, port: int) -> tuple[str, ...]:
     name = alias if port == 22 else f"[{alias}]:{port}"
     found: list[str] = []
     for file in files:
-        entries = _load(str(Path(file).expanduser())).lookup(name) or {}
+        entries: Mapping[str, PKey] = _load(str(Path(file).expanduser())).lookup(name) or {}
         found += [f"{kind} {key.get_base64()}" for kind, key in entries.items()]
     return tuple(dict.fromkeys(found))
 

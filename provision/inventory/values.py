@@ -123,9 +123,7 @@ def check_host_key(value: str) -> str:
     if text.startswith("SHA256:"):
         if re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", text):
             return text.rstrip("=")
-        raise InvalidValueError(
-            "is not a fingerprint", hint="'SHA256:' and 43 characters, as 'ssh-keygen -l' prints"
-        )
+        raise InvalidValueError("is not a fingerprint", hint="'SHA256:' and 43 characters, as 'ssh-keygen -l' prints")
     return check_public_key(text)
 
 

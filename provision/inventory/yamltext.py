@@ -102,6 +102,11 @@ def is_alias(before: yaml.Node, node: yaml.Node) -> bool:
     return bool(node.start_mark.index < before.end_mark.index)
 
 
+def splice(text: str, start: int, end: int, new: str) -> str:
+    """The text with what is from `start` to before `end` replaced."""
+    return text[:start] + new + text[end:]
+
+
 def scalar_span(text: str, node: yaml.ScalarNode) -> tuple[int, int]:
     """Where the scalar itself is in the text, without an anchor or a tag before it."""
     start, end = node.start_mark.index, node.end_mark.index
@@ -112,7 +117,7 @@ def scalar_span(text: str, node: yaml.ScalarNode) -> tuple[int, int]:
 def replace_scalar(text: str, node: yaml.ScalarNode, new: str) -> str:
     """The text with the scalar written anew; anchor, comments and everything else stay. `new` is YAML already."""
     start, end = scalar_span(text, node)
-    return text[:start] + new + text[end:]
+    return splice(text, start, end, new)
 
 
 def scalar(value: str, *, flow: bool = True) -> str:
@@ -163,15 +168,16 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
     )
 
 
+_HINTS = (
+    ("'\\t'", "indent with spaces, YAML takes no tabs"),
+    ("undefined alias", "'*name' needs an '&name' before it"),
+    ("mapping values are not allowed", "check the indentation; a value that holds ': ' needs quotes"),
+    ("expected ',' or", "inside { } and [ ], quote a value that holds brackets, braces or a comma"),
+    ("another document", "an inventory is one document; remove the '---'"),
+)
+
+
 def _syntax_hint(problem: str, text: str, index: int) -> str:
-    if "'\\t'" in problem:
-        return "indent with spaces, YAML takes no tabs"
-    if "undefined alias" in problem:
-        return "'*name' needs an '&name' before it"
-    if text[max(0, index - 1) : index + 1] == "${" or "${" in text[line_start(text, index) : index + 1]:
+    if "${" in text[line_start(text, index) : index + 1] and "expected ',' or" in problem:
         return 'inside { } and [ ] a reference needs quotes: "${NAME}"'
-    if "mapping values are not allowed" in problem:
-        return "check the indentation; a value that holds ': ' needs quotes"
-    if "another document" in problem:
-        return "an inventory is one document; remove the '---'"
-    return ""
+    return next((hint for part, hint in _HINTS if part in problem), "")

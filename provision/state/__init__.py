@@ -1,1 +1,1 @@
-"""What this machine remembers of a cluster: intent, keys, logs and history. A cache; the truth is at the provider."""
+"""What this machine remembers of a cluster: intent, keys, logs, history. The truth is at the provider."""

@@ -23,7 +23,8 @@ class DocumentError(ValueError):
 
 
 class _Machine(BaseModel):
-    # unknown keys are kept, so that an older provision does not lose what a newer one of the same version wrote
+    # unknown keys are kept, so that an older provision does not lose what a newer one of the same version
+    # wrote
     model_config = ConfigDict(extra="allow")
 
     driver: str

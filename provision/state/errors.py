@@ -17,9 +17,7 @@ class CorruptStateError(StateError):
 
     def __init__(self, path: Path, cause: str, *, backup: Path | None) -> None:
         if backup is None:
-            hint = (
-                "no backup of it exists; remove the file, and the next run finds the machines by their tags"
-            )
+            hint = "no backup of it exists; remove the file, and the next run finds the machines by their tags"
         else:
             hint = (
                 "the state before the last write is kept; to go back to it: "

@@ -16,7 +16,8 @@ from provision.errors import DeadlineError
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `data`, durable on return. Readers see the old content or the new, never a part.
 
-    A symlink at `path` is replaced; resolve it first where it shall stay. Raises OSError, leaving `path` as it was.
+    A symlink at `path` is replaced; resolve it first where it shall stay. Raises OSError, leaving `path` as
+    it was.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)

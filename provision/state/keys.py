@@ -25,16 +25,20 @@ from provision.state.paths import ClusterPaths
 def ensure_cluster_key(paths: ClusterPaths) -> tuple[Path, str]:
     """The path of the cluster's private key and its public line `ssh-ed25519 AAAA… provision:<cluster>`.
 
-    Made at the first call (ed25519, OpenSSH's format, no passphrase, 0600) and never overwritten: machines know the
-    key. The public file is made anew when it is missing. Raises StateError when the key is there but unreadable.
+    Made at the first call (ed25519, OpenSSH's format, no passphrase, 0600) and never overwritten: machines
+    know the key. The public file is made anew when it is missing. Raises StateError when it cannot be
+    written, or is there but unreadable.
     """
     paths.make()
-    if not paths.private_key.exists():
-        _publish(paths.private_key, _private_text(Ed25519PrivateKey.generate()))
-    line = f"{_public_of(paths.private_key)} provision:{paths.cluster}"
-    text = f"{line}\n".encode()
-    if not paths.public_key.exists() or paths.public_key.read_bytes() != text:
-        write_atomic(paths.public_key, text)
+    try:
+        if not paths.private_key.exists():
+            _publish(paths.private_key, _private_text(Ed25519PrivateKey.generate()))
+        line = f"{_public_of(paths.private_key)} provision:{paths.cluster}"
+        text = f"{line}\n".encode()
+        if not paths.public_key.exists() or paths.public_key.read_bytes() != text:
+            write_atomic(paths.public_key, text)
+    except OSError as error:
+        raise StateError(f"cannot write the cluster's key {paths.private_key}", detail=str(error)) from error
     return paths.private_key, line
 
 

@@ -1,13 +1,12 @@
 """The cluster's own known_hosts, in OpenSSH's format.
 
-Each line is `<machine>,<address> <type> <base64>`, the address as `[address]:port` where the port is not 22. The
-machine's name is what counts (HostKeyAlias), since an address may pass to another machine.
+Each line is `<machine>,<address> <type> <base64>`, the address as `[address]:port` where the port is not 22.
+The machine's name is what counts (HostKeyAlias), since an address may pass to another machine.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,19 +23,21 @@ class KnownHosts:
         self._guard = threading.Lock()
 
     def lookup(self, name: str) -> tuple[str, ...]:
-        """The keys that are known of a machine (or of an `[address]:port`), each `type base64`; empty when none."""
+        """The keys that are known of a machine (or of an `[address]:port`), each `type base64`.
+
+        Empty when none.
+        """
         with self._guard:
             lines = self._lines()
         found = (line.split() for line in lines)
-        return tuple(
-            f"{words[1]} {words[2]}" for words in found if len(words) > 2 and name in words[0].split(",")
-        )
+        return tuple(f"{words[1]} {words[2]}" for words in found if len(words) > 2 and name in words[0].split(","))
 
     def pin(self, name: str, *, address: str | None, port: int | None, keys: Iterable[str]) -> bool:
         """Make `keys` the only ones that are known of this machine; returns whether anything changed.
 
-        A key is a public key line, with or without a comment. The caller vouches for them; whether a changed key may
-        be accepted is not decided here. An address that another machine had is this one's from now on.
+        A key is a public key line, with or without a comment. The caller vouches for them; whether a changed
+        key may be accepted is not decided here. An address that another machine had is this one's from now
+        on.
         """
         wanted = tuple(dict.fromkeys(_key(name, key) for key in keys))
         if not wanted:
@@ -98,14 +99,17 @@ def _host(text: str) -> str:
 def _key(name: str, line: str) -> str:
     words = line.split()
     try:
-        kind, data = words[0], base64.b64decode(words[1], validate=True)
-        length = int.from_bytes(data[:4], "big")
-        if len(line.strip().splitlines()) != 1 or data[4 : 4 + length].decode() != kind:
-            raise ValueError("its type is not the one that it names")
-    except (IndexError, ValueError, binascii.Error) as error:
-        raise StateError(
-            f"{line[:60]!r} is not a public host key of {name}",
-            detail=str(error),
-            hint="a key is a line like 'ssh-ed25519 AAAA…'; a fingerprint alone is not enough",
-        ) from error
+        data = base64.b64decode(words[1], validate=True)
+        kind = data[4 : 4 + int.from_bytes(data[:4], "big")].decode()
+    except (IndexError, ValueError) as error:
+        raise _not_a_key(name, line) from error
+    if kind != words[0] or len(line.strip().splitlines()) != 1:
+        raise _not_a_key(name, line)
     return f"{words[0]} {words[1]}"
+
+
+def _not_a_key(name: str, line: str) -> StateError:
+    return StateError(
+        f"{line[:60]!r} is not a public host key of {name}",
+        hint="a key is one line like 'ssh-ed25519 AAAA…'; a fingerprint alone is not enough",
+    )

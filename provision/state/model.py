@@ -13,7 +13,7 @@ from provision.inventory.cluster import SshSettings
 
 
 class MachineStatus(StrEnum):
-    """How far we got with a machine: `creating` is written before its driver is asked, `created` after it answered."""
+    """How far we got with a machine: `creating` is written before its driver is asked, `created` after."""
 
     CREATING = "creating"
     CREATED = "created"
@@ -22,7 +22,7 @@ class MachineStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineRecord:
-    """A machine as this machine remembers it; what `provision.driver.Machine` has, its role, and how far we got.
+    """A machine as it is remembered: what `provision.driver.Machine` has, its role, and how far we got.
 
     `unknown` holds keys that a newer provision wrote; they are written back as they are.
     """
@@ -46,9 +46,7 @@ class MachineRecord:
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(
-        cls, machine: Machine, *, role: Role, status: MachineStatus = MachineStatus.CREATED
-    ) -> MachineRecord:
+    def of(cls, machine: Machine, *, role: Role, status: MachineStatus = MachineStatus.CREATED) -> MachineRecord:
         """Remember what a driver said of a machine."""
         return cls(
             name=machine.name,
@@ -97,8 +95,8 @@ class ClusterState:
 
     `serial` grows by one with each write; `lineage` is made once and tells two clusters of one name apart.
     `drivers` holds the settings that each driver was last constructed with, so that `down` works without the
-    inventory; `ssh` how its hosts are reached; `data` small JSON values that a part keeps under its own name. No
-    secret belongs in any of them. `unknown` is as in MachineRecord.
+    inventory; `ssh` how its hosts are reached; `data` small JSON values that a part keeps under its own name.
+    No secret belongs in any of them. `unknown` is as in MachineRecord.
     """
 
     cluster: str

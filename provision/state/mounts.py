@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_SHARED = re.compile(
-    r"nfs\d?|cifs|smb\d?|9p|ceph|glusterfs|lustre|gpfs|afs|ocfs2|gfs2|beegfs|virtiofs|fuse\..+|fuse"
-)
+_SHARED = re.compile(r"nfs\d?|cifs|smb\d?|9p|ceph|glusterfs|lustre|gpfs|afs|ocfs2|gfs2|beegfs|virtiofs|fuse\..+|fuse")
 
 
 def is_shared(path: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Whether the nearest mount above `path` is of a kind that several hosts may use; False where nobody can say."""
+    """Whether the nearest mount above `path` is of a kind that several hosts may use.
+
+    False where nobody can say.
+    """
     try:
         lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

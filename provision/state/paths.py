@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import UsageError
+from provision.state.errors import StateError
 
 #: one folder name, so that no cluster's name can lead out of the state folder
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +82,48 @@ class ClusterPaths:
         return self.folder / "history.jsonl"
 
     def make(self) -> None:
-        """Create the folders that are missing, and close those that are too open. Idempotent."""
-        for folder in (self.root, self.folder, self.logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Create the folders that are missing, and close those that are too open.
+
+        Idempotent. Raises StateError.
+        """
+        try:
+            self._make()
+        except OSError as error:
+            raise StateError(f"cannot make the folder {self.folder}", detail=str(error)) from error
+
+    def remove(self) -> None:
+        """Remove all of it, keys and logs too, and the root with its last cluster.
+
+        Already gone is success. Raises StateError when something cannot be removed.
+        """
+        try:
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            if self.root.is_dir() and not any(self.root.iterdir()):
+                self.root.rmdir()
+        except OSError as error:
+            raise StateError(f"cannot remove {self.folder}", detail=str(error)) from error
+
+    def _make(self) -> None:
         for folder in (self.folder, self.logs):
+            for attempt in range(_ATTEMPTS):
+                try:
+                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    break
+                except FileNotFoundError:
+                    # another command that ends removes its empty folders, perhaps just above this one
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+        for folder in (self.root, self.folder, self.logs):
             if folder.stat().st_mode & 0o077:
                 folder.chmod(0o700)
 
-    def remove(self) -> None:
-        """Remove all of it, keys and logs too; the root goes with its last cluster. Already gone is success."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        if self.root.is_dir() and not any(self.root.iterdir()):
-            self.root.rmdir()
-
 
 def state_root(environ: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/provision`, or `~/.local/state/provision`; a relative XDG_STATE_HOME counts as unset."""
+    """`$XDG_STATE_HOME/provision`, or `~/.local/state/provision`.
+
+    A relative XDG_STATE_HOME counts as unset.
+    """
     configured = environ.get("XDG_STATE_HOME", "")
     if configured and Path(configured).is_absolute():
         return Path(configured) / "provision"
@@ -105,13 +132,14 @@ def state_root(environ: Mapping[str, str]) -> Path:
 
 
 def clusters(root: Path) -> tuple[str, ...]:
-    """The names of the clusters that have a state.json under `root`, sorted; also those whose state is damaged."""
+    """The names of the clusters that have a state.json under `root`, sorted.
+
+    Also those whose state is damaged.
+    """
     if not root.is_dir():
         return ()
     return tuple(
         sorted(
-            entry.name
-            for entry in root.iterdir()
-            if _NAME.fullmatch(entry.name) and (entry / "state.json").exists()
+            entry.name for entry in root.iterdir() if _NAME.fullmatch(entry.name) and (entry / "state.json").exists()
         )
     )

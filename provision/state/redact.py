@@ -43,8 +43,8 @@ class Redactor:
     def __call__(self, text: str, *, source: str | None = None) -> str:
         """The text without secrets.
 
-        `source` names a stream that arrives line by line; a PEM block that spans several calls of one source is
-        hidden as a whole.
+        `source` names a stream that arrives line by line; a PEM block that spans several calls of one source
+        is hidden as a whole.
         """
         if source is not None and source in self._inside:
             text = self._rest_of_block(text, source)
@@ -62,8 +62,9 @@ class Redactor:
         hidden = 0
         for line in lines:
             ends = bool(_PEM_END.fullmatch(line))
-            # what cannot be part of a block ends one that was cut off, so that the rest of a log is not lost
-            if ends or not _PEM_BODY.fullmatch(line):
+            # what cannot be part of a block ends one that was cut off, so that the rest of a log is not lost;
+            # a line that is hidden already, by another reader of the same stream, ends nothing
+            if ends or not (_PEM_BODY.fullmatch(line) or line.strip() == MASK):
                 with self._guard:
                     self._inside -= {source}
                 hidden += ends

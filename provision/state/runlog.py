@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from provision.events import Event
+from provision.events import Event, StepProgress
 from provision.state.errors import StateError
 from provision.state.paths import ClusterPaths
 from provision.state.redact import Redactor
@@ -26,11 +27,14 @@ def utc_now() -> datetime:
 
 
 def open_run_log(paths: ClusterPaths, command: str, redactor: Redactor, *, now: Now = utc_now) -> RunLog:
-    """A new log `logs/<UTC time>-<command>.log`, 0600; the folders are made. Raises StateError when it cannot be."""
+    """A new log `logs/<UTC time>-<command>.log`, 0600.
+
+    The folders are made. Raises StateError when it cannot be.
+    """
     word = re.sub(r"[^A-Za-z0-9]+", "-", command).strip("-") or "run"
     stem = f"{now():%Y%m%dT%H%M%SZ}-{word}"
+    paths.make()
     try:
-        paths.make()
         for number in range(1, 1000):
             path = paths.logs / (f"{stem}.log" if number == 1 else f"{stem}-{number}.log")
             try:
@@ -59,19 +63,21 @@ class RunLog:
 
     def __call__(self, event: Event) -> None:
         """Write all that the event says."""
+        if isinstance(event, StepProgress):  # a command's output: as it came
+            self.line(event.text, source=event.subject)
+            return
         values = {field.name: getattr(event, field.name) for field in fields(event)}
-        subject = str(values.pop("subject", ""))
-        step = str(values.pop("step", ""))
-        texts = {key: value for key, value in values.items() if isinstance(value, str) and "\n" in value}
-        words = " ".join(f"{key}={value!r}" for key, value in values.items() if key not in texts)
-        head = " ".join(word for word in (type(event).__name__, step, words) if word)
-        body = [f"{key}: {text}" for key, text in texts.items()]
-        if type(event).__name__ == "StepProgress":  # output of a command: as it came
-            head, body = str(values["text"]), []
-        self.line("\n".join([head, *body]), source=subject or "provision")
+        subject = values.pop("subject", "provision")
+        long = {key: value for key, value in values.items() if isinstance(value, str) and "\n" in value}
+        words = [f"{key}={json.dumps(value)}" for key, value in values.items() if key not in long]
+        texts = [f"{key}: {text}" for key, text in long.items()]
+        self.line("\n".join([" ".join([type(event).__name__, *words]), *texts]), source=subject)
 
     def line(self, text: str, *, source: str = "provision") -> None:
-        """Write free text, with the time and who says it; further lines of it are indented under the first."""
+        """Write free text, with the time and who says it.
+
+        Further lines of it are indented under the first.
+        """
         with self._guard:
             clean = self._redact(text, source=source)
             time = self._now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

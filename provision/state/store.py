@@ -23,8 +23,9 @@ from provision.state.redact import holds_secret
 class Store:
     """Reads and writes one cluster's state.json.
 
-    Threads of one run share a Store. Between processes the cluster's lock orders writers (`provision.state.lock`);
-    should a run have lost it, its next write is refused instead of undoing the other's.
+    Threads of one run share a Store. Between processes the cluster's lock orders writers
+    (`provision.state.lock`); should a run have lost it, its next write is refused instead of undoing the
+    other's.
     """
 
     def __init__(self, paths: ClusterPaths) -> None:
@@ -33,7 +34,10 @@ class Store:
         self._seen: tuple[str, int] | None = None
 
     def read(self) -> ClusterState | None:
-        """The state, or None when the cluster has none. Raises CorruptStateError, or StateError when it is too new."""
+        """The state, or None when the cluster has none.
+
+        Raises CorruptStateError, or StateError when it is too new.
+        """
         with self._guard:
             return self._read()
 
@@ -65,16 +69,15 @@ class Store:
     def update(self, change: Callable[[ClusterState], ClusterState]) -> ClusterState:
         """Write what `change` makes of the present state, durable on return; returns it, with its new serial.
 
-        `change` must be quick and must not call this Store. What it raises passes through, and nothing is written.
-        Raises StateError when there is no state, or when another process wrote since this Store last looked.
+        `change` must be quick and must not call this Store. What it raises passes through, and nothing is
+        written. Raises StateError when there is no state, or when another process wrote since this Store last
+        looked.
         """
         with self._guard:
             seen = self._seen
             state = self._read()
             if state is None:
-                raise StateError(
-                    f"cluster {self._paths.cluster!r} has no state", detail=str(self._paths.state)
-                )
+                raise StateError(f"cluster {self._paths.cluster!r} has no state", detail=str(self._paths.state))
             if seen is not None and seen != (state.lineage, state.serial):
                 self._seen = seen  # stay refused: this run's view is out of date
                 raise StateError(

@@ -16,7 +16,8 @@ STDERR_BYTES = 4096
 class Channel(Protocol):
     """What is used of a `paramiko.Channel` on which a command runs; any look-alike will do.
 
-    `recv` and `sendall` raise `TimeoutError` after the seconds given to `settimeout`; `recv` returns b"" at the end.
+    `recv` and `sendall` raise `TimeoutError` after the seconds given to `settimeout`; `recv` returns b"" at
+    the end.
     """
 
     @property
@@ -65,8 +66,8 @@ class DialError(OSError):
 class ChannelSocket:
     """The part of a socket's behaviour that `http.client` and urllib3 use, over a channel.
 
-    As with a real socket, closing it while a response is still being read takes effect when that response is done:
-    `http.client` closes early on every answer that says `Connection: close`.
+    As with a real socket, closing it while a response is still being read takes effect when that response is
+    done: `http.client` closes early on every answer that says `Connection: close`.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -85,7 +86,7 @@ class ChannelSocket:
         self._channel.settimeout(timeout)
 
     def sendall(self, data: Buffer) -> None:
-        """Send it all; `BrokenPipeError` when the other side is gone, so that urllib3 looks for an early answer."""
+        """Send it all; `BrokenPipeError` when the other side is gone: urllib3 then reads an early answer."""
         try:
             self._channel.sendall(bytes(data))
         except TimeoutError:

@@ -57,7 +57,11 @@ def node_spec(spec: Json) -> NodeSpec:
 
 def node(data: Json) -> Node:
     """From an element of `GET /nodes`, or `GET /nodes/{id}`."""
-    status, manager, description = _map(data, "Status"), _map(data, "ManagerStatus"), _map(data, "Description")
+    status, manager, description = (
+        _map(data, "Status"),
+        _map(data, "ManagerStatus"),
+        _map(data, "Description"),
+    )
     return Node(
         id=_str(data, "ID"),
         version=version(data),
@@ -79,7 +83,7 @@ def version(data: Json) -> int:
 
 
 def service(data: Json, tasks: Sequence[Task] = ()) -> Service:
-    """From an element of `GET /services`; `tasks` are its own, needed only where the API sends no `ServiceStatus`."""
+    """From an element of `GET /services`; `tasks` are its own, needed where that has no `ServiceStatus`."""
     spec, status, update = _map(data, "Spec"), _map(data, "ServiceStatus"), _map(data, "UpdateStatus")
     template = _map(spec, "TaskTemplate")
     mode, replicas = _mode(_map(spec, "Mode"))
@@ -95,7 +99,7 @@ def service(data: Json, tasks: Sequence[Task] = ()) -> Service:
         completed=_int(status, "CompletedTasks") if status else _count(tasks, state="complete"),
         image=_str(_map(template, "ContainerSpec"), "Image"),
         spec_digest=digest(spec),
-        task_digest=digest(template),
+        task_digest=_task_digest(template),
         update_state=_str(update, "State"),
         update_message=_str(update, "Message"),
         job_iteration=iteration,
@@ -119,7 +123,7 @@ def task(data: Json) -> Task:
         timestamp=_str(status, "Timestamp"),
         created=_str(data, "CreatedAt"),
         updated=_str(data, "UpdatedAt"),
-        task_digest=digest(_map(data, "Spec")),
+        task_digest=_task_digest(_map(data, "Spec")),
         job_iteration=_iteration(data),
     )
 
@@ -176,6 +180,11 @@ def _desired(status: Json, tasks: Sequence[Task]) -> int:
 
 def _count(tasks: Sequence[Task], *, state: str) -> int:
     return sum(task.state == state for task in tasks)
+
+
+def _task_digest(template: Json) -> str:
+    """Equal for a service and its tasks; only the service's side says which runtime, and only by its default."""
+    return digest({key: value for key, value in template.items() if key != "Runtime"})
 
 
 def _references(templates: Sequence[Json], kind: str, key: str) -> frozenset[str]:

@@ -25,9 +25,9 @@ def has_quorum(managers: int, reachable: int) -> bool:
 def removal_is_safe(managers: int, reachable: int, *, leaving: int = 1, leaving_reachable: int = 1) -> bool:
     """Whether `leaving` managers, of which `leaving_reachable` answer, can be removed one after the other.
 
-    Each removal is itself a decision of the managers that are there before it, and must leave a quorum behind.
-    Those that do not answer are assumed to go first, which is the safest order. The last manager is never safe
-    to remove: the swarm would go with it.
+    Each removal is itself a decision of the managers that are there before it, and must leave a quorum
+    behind. Those that do not answer are assumed to go first, which is the safest order. The last manager is
+    never safe to remove: the swarm would go with it.
     """
     if not 0 <= leaving_reachable <= leaving <= managers or leaving_reachable > reachable:
         raise ValueError(f"{leaving_reachable} of {leaving} leaving, {reachable} of {managers} reachable: cannot be")

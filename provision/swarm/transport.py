@@ -1,7 +1,8 @@
-"""The docker SDK over channels of one SSH connection: each channel runs `docker system dial-stdio` and is kept alive.
+"""The docker SDK over channels of one SSH connection; each runs `docker system dial-stdio` and is kept alive.
 
-Why not the SDK's own `ssh://`: it opens an SSH connection of its own with its own idea of host keys, shells out or
-not, knows no sudo, asks for the API version first, and creates a pipe per call to see whether a channel still lives.
+Why not the SDK's own `ssh://`: it opens an SSH connection of its own with its own idea of host keys, shells
+out or not, knows no sudo, asks for the API version first, and creates a pipe per call to see whether a
+channel still lives.
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ def engine_client(
     """A docker client of the engine at the other end of the channels.
 
     No call is made here when the API version is known; None asks the engine for its own, which is one call.
-    `dial` is the command that a channel runs. `timeout` is how many seconds the engine may be silent within one call.
-    Closing the client closes its channels, not the connection under them. It may be used from several threads;
-    beyond `MAX_CHANNELS` calls at once, they wait for one another. Nothing of this user's docker configuration
-    (contexts, proxies) or environment changes where the calls go.
+    `dial` is the command that a channel runs. `timeout` is how many seconds the engine may be silent within
+    one call. Closing the client closes its channels, not the connection under them. It may be used from
+    several threads; beyond `MAX_CHANNELS` calls at once, they wait for one another. Nothing of this user's
+    docker configuration (contexts, proxies) or environment changes where the calls go.
     """
     # the constructor takes no adapter, so it is built for an address that nothing is ever sent to
-    client = docker.APIClient(base_url="http://127.0.0.1", version=api_version or "1.41", timeout=timeout)
+    client = docker.APIClient(base_url="http://127.0.0.1:1", version=api_version or "1.41", timeout=timeout)
     client.trust_env = False
+    client._general_configs = {}
     client.adapters.clear()
     client.base_url = _BASE_URL
     client.mount("http+docker://", ChannelAdapter(open_channel, dial))

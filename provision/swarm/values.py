@@ -13,8 +13,8 @@ from provision.inventory.cluster import Availability
 class EngineInfo:
     """One engine's view of itself and of its membership.
 
-    `local_node_state` is inactive, pending, active, error or locked. `cluster_id`, `nodes` and `managers` are known
-    to managers only. `error` is Swarm's, empty when all is well. `remote_managers` are `address:port`.
+    `local_node_state` is inactive, pending, active, error or locked. `cluster_id`, `nodes` and `managers` are
+    known to managers only. `error` is Swarm's, empty when all is well. `remote_managers` are `address:port`.
     """
 
     name: str
@@ -107,10 +107,11 @@ class Service:
     """A service and how far it is.
 
     `mode` is replicated, global, replicated-job or global-job. `stack` is its namespace, empty for none.
-    `desired` is the number of tasks that shall run (or, for jobs, complete). `update_state` is empty when there was
-    no update since the last change of the spec, else updating, paused, completed, rollback_started, rollback_paused
-    or rollback_completed. `spec_digest` changes with anything that was asked for, `task_digest` only with what
-    its tasks are made from. `configs` and `secrets` are the ids in use, those that a rollback would need included.
+    `desired` is the number of tasks that shall run (or, for jobs, complete). `update_state` is empty when
+    there was no update since the last change of the spec, else updating, paused, completed, rollback_started,
+    rollback_paused or rollback_completed. `spec_digest` changes with anything that was asked for,
+    `task_digest` only with what its tasks are made from. `configs` and `secrets` are the ids in use, those
+    that a rollback would need included.
     """
 
     id: str
@@ -139,9 +140,9 @@ class Service:
 class Task:
     """One run of a service on a node.
 
-    `state` and `desired_state` are Swarm's: new, pending, assigned, accepted, preparing, ready, starting, running,
-    complete, shutdown, failed, rejected, remove, orphaned. Timestamps are RFC 3339 text in UTC, which sorts by time
-    to the second. `slot` is 0 for tasks of global services.
+    `state` and `desired_state` are Swarm's: new, pending, assigned, accepted, preparing, ready, starting,
+    running, complete, shutdown, failed, rejected, remove, orphaned. Timestamps are RFC 3339 text in UTC,
+    which sorts by time to the second. `slot` is 0 for tasks of global services.
     """
 
     id: str

@@ -16,6 +16,10 @@ __all__ = ["Change", "due"]
 _AREAS = (owner.changes, access.changes, daemon.write, packages.changes, daemon.activate, firewall.changes)
 
 
-def due(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
-    """Every change that the host needs, in the order in which to make them; empty when it is as it shall be."""
-    return tuple(change for area in _AREAS for change in area(desired, facts))
+def due(desired: HostDesired, facts: HostFacts, *, ports_only: bool = False) -> tuple[Change, ...]:
+    """Every change that the host needs, in the order in which to make them; empty when it is as it shall be.
+
+    `ports_only` leaves all but the firewall alone: a host on which others depend, but which nobody asked to change.
+    """
+    areas = (firewall.changes,) if ports_only else _AREAS
+    return tuple(change for area in areas for change in area(desired, facts))

@@ -59,13 +59,20 @@ def activate(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
         return ()  # the package starts it, with the file already in place
     changed = _changed(desired, facts)
     if not facts.engine.running:
-        body = "systemctl reset-failed docker.service 2>/dev/null || true\nsystemctl restart docker.service"
+        # one that is on its way up is waited for, unless it may have read the old file
+        verb = "restart" if changed else "start"
+        body = f"systemctl reset-failed docker.service 2>/dev/null || true\nsystemctl {verb} docker.service"
         return (Change(fragment=Fragment("start engine", body), cause="the engine does not answer"),)
     if not changed:
         return ()
     names = ", ".join(changed)
     if all(key in RELOADABLE for key in changed):
-        return (Change(fragment=Fragment("reload engine", "systemctl reload docker.service"), cause=f"changed: {names}"),)
+        return (
+            Change(
+                fragment=Fragment("reload engine", "systemctl reload docker.service"),
+                cause=f"changed: {names}",
+            ),
+        )
     restart = Fragment("restart engine", "systemctl restart docker.service")
     needy = ", ".join(key for key in changed if key not in RELOADABLE)
     return (Change(fragment=restart, cause=f"changed, and not reloadable: {needy}", disrupts=True),)

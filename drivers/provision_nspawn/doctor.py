@@ -1,0 +1,164 @@
+"""What is missing on this machine, each with the command that mends it; and what a plan's machines ask too much."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from provision.driver import Finding, MachineSpec
+from provision.errors import ProvisionError
+from provision_nspawn.apt_sources import host_sources, image_sources
+from provision_nspawn.boot import systemd_rules
+from provision_nspawn.cgroups import hierarchies
+from provision_nspawn.commands import PACKAGES, SEARCH_PATH, Commands
+from provision_nspawn.kernel import low_limits
+from provision_nspawn.layout import Layout
+from provision_nspawn.network import networks_in_use
+from provision_nspawn.options import NspawnOptions, parse_bind
+from provision_nspawn.recipes import image_names, recipe
+from provision_nspawn.records import clusters, read_cluster
+from provision_nspawn.requests import DEFAULT_IMAGE, CreateRequest
+from provision_nspawn.subnets import choose_subnet
+
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: systemd, sshd and dockerd of an idle machine take some 100 MB; below this it never boots.
+_LEAST_MEMORY = 128 * 1024**2
+
+
+def check_host(layout: Layout) -> tuple[Finding, ...]:
+    """What keeps any machine from being made here."""
+    return tuple(_host_findings(layout))
+
+
+def check_specs(layout: Layout, specs: Sequence[MachineSpec]) -> tuple[Finding, ...]:
+    """What keeps these machines from being made, and what making them does besides; each thing once."""
+    found = [*_limit_findings(), *_image_findings(layout, specs), *_subnet_findings(layout, specs)]
+    for spec in specs:
+        found += _spec_findings(spec)
+    return tuple(dict.fromkeys(found))
+
+
+def _host_findings(layout: Layout) -> Iterator[Finding]:
+    if platform.system() != "Linux":
+        yield Finding(summary="driver nspawn needs Linux", fix="use another driver, or work in a Linux VM")
+        return
+    missing = [name for name in PACKAGES if shutil.which(name, path=SEARCH_PATH) is None]
+    for name in missing:
+        yield Finding(summary=f"the program {name!r} is missing", fix=f"apt-get install {PACKAGES[name]}")
+    if not _KEYRING.exists():
+        yield Finding(
+            summary="Debian's archive keys are missing, so no image can be verified",
+            fix="apt-get install debian-archive-keyring",
+        )
+    if "\toverlay" not in Path("/proc/filesystems").read_text() and not _module_exists("overlay"):
+        yield Finding(summary="this kernel has no overlayfs", fix="modprobe overlay, or boot a kernel that has it")
+    if os.geteuid() != 0:
+        yield from _sudo_findings()
+    existing = next(path for path in (layout.data, *layout.data.parents) if path.exists())
+    if shutil.disk_usage(existing).free < 2 * 1024**3:
+        yield Finding(
+            summary=f"{existing} has less than 2 GiB free, and an image takes half a GiB",
+            fix="free some, or set PROVISION_DATA_DIR",
+            fatal=False,
+        )
+
+
+def _sudo_findings() -> Iterator[Finding]:
+    sudo = shutil.which("sudo", path=SEARCH_PATH)
+    if sudo is None:
+        yield Finding(summary="not root, and there is no sudo", fix="run as root, or as root: apt-get install sudo")
+        return
+    done = subprocess.run((sudo, "-n", "true"), capture_output=True, check=False, timeout=20)
+    if done.returncode != 0:
+        yield Finding(
+            summary="not root, and sudo asks for a password",
+            fix="run `sudo -v` first, or allow your user NOPASSWD in /etc/sudoers.d",
+        )
+
+
+def _module_exists(name: str) -> bool:
+    folder = Path("/lib/modules") / platform.release()
+    return folder.is_dir() and any(folder.rglob(f"{name}.ko*"))
+
+
+def _limit_findings() -> Iterator[Finding]:
+    for limit in low_limits():
+        yield Finding(
+            summary=f"will raise {limit}",
+            fix=f"sysctl -w {limit.name}={limit.want}",
+            fatal=False,
+        )
+
+
+def _image_findings(layout: Layout, specs: Sequence[MachineSpec]) -> Iterator[Finding]:
+    for spec in specs:
+        try:
+            request = CreateRequest.of(spec)
+            made_of = recipe(request.image, docker=request.docker, mirror=request.mirror)
+        except (ValueError, ProvisionError):
+            continue  # said of the spec itself
+        if not layout.image(made_of.digest).is_dir():
+            sources = image_sources(made_of.suite, mirror=made_of.mirror, host=host_sources())
+            place = sources[0].split()[1] if sources else "Debian's default mirror"
+            bare = "" if made_of.docker else " without Docker"
+            yield Finding(
+                summary=f"will build image {made_of.name}{bare} from {place} first, which takes a minute or so",
+                fix=f"python -m provision_nspawn.image {made_of.name}{' --bare' if bare else ''}",
+                fatal=False,
+            )
+
+
+def _subnet_findings(layout: Layout, specs: Sequence[MachineSpec]) -> Iterator[Finding]:
+    asked = {}
+    for spec in specs:
+        subnet = dict(spec.options).get("subnet")
+        if isinstance(subnet, str) and read_cluster(layout, spec.cluster) is None:
+            asked[spec.cluster] = subnet
+    for cluster, subnet in asked.items():
+        others = [record.network for name in clusters(layout) if (record := read_cluster(layout, name))]
+        try:
+            choose_subnet(cluster, taken=(*networks_in_use(Commands()), *others), asked=subnet)
+        except ProvisionError as error:
+            yield Finding(summary=error.summary, fix=error.hint)
+        except ValueError:
+            continue  # said of the spec itself
+
+
+def _spec_findings(spec: MachineSpec) -> Iterator[Finding]:
+    try:
+        options = NspawnOptions.model_validate(dict(spec.options))
+    except ValueError as error:
+        yield Finding(summary=f"{spec.name}: the options of driver nspawn are not valid: {error}")
+        return
+    image = spec.image or DEFAULT_IMAGE
+    if image not in image_names():
+        close = difflib.get_close_matches(image, image_names(), n=1)
+        yield Finding(
+            summary=f"nspawn has no image {image!r}",
+            fix=f"image: {close[0]}" if close else f"image: one of {', '.join(image_names())}",
+        )
+    for entry in options.bind:
+        host = parse_bind(entry)[0]
+        if not Path(host).exists():
+            yield Finding(summary=f"bind: {host} does not exist here", fix=f"create it, or take out {entry!r}")
+    if spec.user_data is not None:
+        yield Finding(
+            summary="driver nspawn runs no cloud-init, so `user_data` cannot be obeyed",
+            fix="leave it out, or use a driver of real VMs",
+        )
+    if spec.disk is not None:
+        yield Finding(
+            summary="driver nspawn does not limit disks: `disk` has no effect", fix="leave it out", fatal=False
+        )
+    if spec.memory is not None and spec.memory < _LEAST_MEMORY:
+        yield Finding(summary=f"{spec.memory // 1024**2} MiB of memory are too few to boot", fix="memory: 512MiB")
+    for controller, value in (("memory", spec.memory), ("cpu", spec.cpus)):
+        if value is not None and not systemd_rules() and not hierarchies().can_limit(controller):
+            yield Finding(
+                summary=f"this kernel offers no {controller} control group: the limit will not hold", fatal=False
+            )

@@ -1,0 +1,90 @@
+"""Waiting until a member is a member again, and until managers see it so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from provision.errors import DeadlineError, ProvisionError
+from provision.execution.world import Session, World
+from provision.swarm.values import Node
+
+_SECONDS = 90.0
+_PAUSE = 0.1
+
+
+def wait_for(
+    what: str,
+    done: Callable[[], str],
+    *,
+    seconds: float = _SECONDS,
+    pause: float = _PAUSE,
+    say: Callable[[str], None] = lambda _: None,
+    hint: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Call `done` until it returns "", which it does when all is well; else it returns what is still missing.
+
+    Raises DeadlineError with the last cause after `seconds`. The pauses grow from `pause` to a second.
+    """
+    deadline = clock() + seconds
+    told = ""
+    while cause := done():
+        if cause != told:
+            say(cause)
+            told = cause
+        if clock() >= deadline:
+            raise DeadlineError(what, seconds, cause, hint=hint)
+        sleep(pause)
+        pause = min(pause * 1.2, 1.0)
+
+
+def settled(world: World, session: Session, say: Callable[[str], None]) -> None:
+    """Wait until a member whose engine restarted takes part again; for a manager, until it sees a leader."""
+    machine = session.host.machine
+
+    def missing() -> str:
+        try:
+            info = session.engine.info()
+            if not info.is_member:
+                return info.error or f"its node is {info.local_node_state}"
+            if info.control_available:
+                own = next((node for node in session.engine.nodes() if node.id == info.node_id), None)
+                return "" if own is not None and own.is_reachable_manager else "not reachable for the other managers"
+            return watch.missing(info.node_id)
+        except ProvisionError as not_yet:
+            return not_yet.summary
+
+    watch = NodeWatch(world)
+    wait_for(f"{machine}: coming back to the swarm after its engine restarted", missing, say=say)
+
+
+class NodeWatch:
+    """The managers' list of nodes, for many who wait at once: one call serves all who ask within a moment."""
+
+    def __init__(self, world: World, *, fresh: float = _PAUSE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._world = world
+        self._fresh = fresh
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._nodes: dict[str, Node] = {}
+        self._seen = float("-inf")
+
+    def node(self, node_id: str) -> Node | None:
+        """A node as the managers see it, at most a moment ago."""
+        with self._lock:
+            if self._clock() - self._seen >= self._fresh:
+                self._nodes = {node.id: node for node in self._world.manager().engine.nodes()}
+                self._seen = self._clock()
+            return self._nodes.get(node_id)
+
+    def missing(self, node_id: str) -> str:
+        """What the node lacks to be a ready member; empty when it is one."""
+        node = self.node(node_id)
+        if node is None:
+            return "the managers do not list it yet"
+        if node.state != "ready":
+            return f"the managers see it {node.state}" + (f": {node.message}" if node.message else "")
+        return ""

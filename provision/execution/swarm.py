@@ -1,0 +1,213 @@
+"""Carrying out the steps that concern the swarm: init, join, roles, drain, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from provision.driver import Role
+from provision.errors import ProvisionError
+from provision.execution.machines import address_of
+from provision.execution.scheduler import Outcome
+from provision.execution.settle import NodeWatch, wait_for
+from provision.execution.world import World
+from provision.inventory.cluster import Availability
+from provision.planning.actions import Demote, Drain, InitSwarm, Join, Leave, RemoveNode, UpdateNode
+from provision.planning.observation import CLUSTER_LABEL
+from provision.planning.wanted import MANAGED_LABEL, Wanted
+from provision.swarm.errors import EngineError
+from provision.swarm.values import EngineInfo, NodeSpec
+
+Say = Callable[[str], None]
+
+_PORT = 2377
+
+
+def init(world: World, wanted: Wanted, action: InitSwarm, _say: Say) -> Outcome:
+    """Begin a swarm, or find the one that a run before this began on the same machine."""
+    machine = action.node.machine
+    session = world.session(machine)
+    info = session.engine.info()
+    note = ""
+    if info.is_member:
+        if not info.control_available:
+            raise ProvisionError(
+                f"{machine}: is a worker of a swarm whose managers do not answer",
+                hint="bring a majority of the managers back; provision status shows which are missing",
+            )
+        node_id, note = info.node_id, "has its swarm already"
+    else:
+        swarm = wanted.cluster.swarm
+        node_id = session.engine.swarm_init(
+            advertise=_own_address(world, wanted, machine),
+            data_path=swarm.data_path,
+            data_path_port=swarm.data_path_port,
+            pools=swarm.default_addr_pool,
+            subnet_size=swarm.subnet_size,
+            task_history=swarm.task_history,
+            autolock=swarm.autolock,
+        )
+    world.add_manager(machine)
+    swarm_id = session.engine.info().cluster_id
+    world.store.update(lambda state: replace(state, data={**state.data, "swarm": swarm_id}))
+    _be(world, node_id, action.node)
+    return Outcome(changed=not note, note=note)
+
+
+def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say) -> Outcome:
+    """Join in the wanted role, wait until the managers see the node ready, and make it what it shall be."""
+    machine, role = action.node.machine, action.node.role
+    session = world.session(machine)
+    info = session.engine.info()
+    already = info.is_member
+    if already:
+        _check_ours(world, machine, info)
+    else:
+        session.engine.swarm_join(
+            _doors(world, wanted, machine),
+            world.tokens().of(role),
+            advertise=_own_address(world, wanted, machine),
+            data_path=wanted.cluster.swarm.data_path,
+        )
+        info = session.engine.info()
+    node_id = info.node_id
+    wait_for(
+        f"{machine}: becoming a ready {role}",
+        lambda: watch.missing(node_id),
+        pause=0.03,
+        say=say,
+        hint="can the managers reach its port 7946, tcp and udp?",
+    )
+    _be(world, node_id, action.node)
+    if role is Role.MANAGER:
+        world.add_manager(machine)
+    return Outcome(changed=not already, note="is a member already" if already else "")
+
+
+def _own_address(world: World, wanted: Wanted, machine: str) -> str:
+    address = address_of(world, wanted, machine)
+    if address is None:
+        raise ProvisionError(
+            f"{machine}: no address to advertise to the swarm",
+            detail=f"`swarm.advertise` is {wanted.cluster.swarm.advertise!r}, which selects none of its addresses",
+            hint="name an interface that every machine has, or a network like 10.0.0.0/24",
+        )
+    return address
+
+
+def _doors(world: World, wanted: Wanted, newcomer: str) -> list[str]:
+    """Where a newcomer may knock: every manager that this run knows, the liveliest first."""
+    addresses = [address_of(world, wanted, name) for name in world.managers if name != newcomer]
+    return [_with_port(address) for address in addresses if address is not None]
+
+
+def _with_port(address: str) -> str:
+    return f"[{address}]:{_PORT}" if ":" in address else f"{address}:{_PORT}"
+
+
+def _check_ours(world: World, machine: str, info: EngineInfo) -> None:
+    if any(node.id == info.node_id for node in world.manager().engine.nodes()):
+        return
+    raise ProvisionError(
+        f"{machine}: is a member of a swarm that is not this cluster's",
+        detail=f"node {info.node_id}",
+        hint="if it shall move: docker swarm leave on the machine first",
+    )
+
+
+def update(world: World, watch: NodeWatch, action: UpdateNode, say: Say) -> Outcome:
+    """Give a member its role, availability and labels; a change of role is waited for."""
+    node = next((n for n in world.manager().engine.nodes() if n.id == _node_id(world, action.machine)), None)
+    if node is None:
+        raise ProvisionError(f"{action.machine}: the managers do not list its node")
+    _be(world, node.id, action)
+    if node.role is not action.role:
+        _await_role(watch, action.machine, node.id, action.role, say)
+        if action.role is Role.MANAGER:
+            world.add_manager(action.machine)
+    return Outcome()
+
+
+def _node_id(world: World, machine: str) -> str:
+    return world.session(machine).known.node.node_id or world.session(machine).engine.info().node_id
+
+
+def _be(world: World, node_id: str, target: UpdateNode) -> None:
+    def change(old: NodeSpec) -> NodeSpec:
+        return NodeSpec(role=target.role, availability=target.availability, labels=_labels(old.labels, target.labels))
+
+    world.manager().engine.update_node(node_id, change)
+
+
+def _labels(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """What is wanted over what is there, less what we set once and no longer want."""
+    ours = {*present.get(MANAGED_LABEL, "").split(","), MANAGED_LABEL}
+    kept = {key: value for key, value in present.items() if key not in ours or key in wanted}
+    return {**kept, **wanted}
+
+
+def demote(world: World, watch: NodeWatch, action: Demote, say: Say) -> Outcome:
+    """Ask another manager; this one could not tell the end of it."""
+    if action.machine in world.managers:
+        world.managers.remove(action.machine)
+    world.manager().engine.update_node(action.node, lambda old: replace(old, role=Role.WORKER))
+    _await_role(watch, action.machine, action.node, Role.WORKER, say)
+    return Outcome()
+
+
+def _await_role(watch: NodeWatch, machine: str, node_id: str, role: Role, say: Say) -> None:
+    def missing() -> str:
+        node = watch.node(node_id)
+        if node is None:
+            return "the managers do not list it"
+        if role is Role.MANAGER:
+            return "" if node.is_reachable_manager else f"its reachability is {node.reachability or 'not known'}"
+        return "the managers still count it" if node.reachability else ""
+
+    wait_for(f"{machine}: becoming a {role}", missing, say=say)
+
+
+def drain(world: World, watch: NodeWatch, action: Drain, say: Say) -> Outcome:
+    """Tasks move away; those that can run nowhere else end here too."""
+    engine = world.manager().engine
+    engine.update_node(action.node, lambda old: replace(old, availability=Availability.DRAIN))
+
+    def missing() -> str:
+        node = watch.node(action.node)
+        if node is None or node.state == "down":
+            return ""
+        running = sum(1 for task in engine.tasks() if task.node_id == action.node and task.state == "running")
+        return f"{running} of its tasks still run" if running else ""
+
+    wait_for(f"{action.machine}: draining", missing, say=say, hint="provision docker node ps shows its tasks")
+    return Outcome()
+
+
+def leave(world: World, action: Leave, _say: Say) -> Outcome:
+    """From its own side; a demoted manager needs no force, a node that cannot ask anybody does."""
+    session = world.session(action.machine)
+    session.changed()
+    try:
+        session.engine.leave()
+    except EngineError:
+        session.engine.leave(force=True)
+    return Outcome()
+
+
+def remove_node(world: World, watch: NodeWatch, action: RemoveNode, say: Say) -> Outcome:
+    """Once the managers see it down, or by force if they do not get to see it: its host is gone."""
+    engine = world.manager().engine
+    node = watch.node(action.node)
+    if node is not None and node.labels.get(CLUSTER_LABEL) not in (None, world.cluster):
+        raise ProvisionError(f"{action.machine}: its node belongs to another cluster, it stays")
+
+    def missing() -> str:
+        seen = watch.node(action.node)
+        return "" if seen is None or seen.state == "down" else f"the managers see it {seen.state}"
+
+    try:
+        wait_for(f"{action.machine}: going down", missing, seconds=15.0, say=say)
+    except ProvisionError:
+        say("removed while the managers still see it")
+    engine.remove_node(action.node, force=True)
+    return Outcome()

@@ -1,0 +1,186 @@
+"""All of the outside that a run touches: drivers, state, keys, connections. The only mutable thing in a run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from provision.driver import Driver, Machine, MachineSpec
+from provision.errors import ProvisionError, UnreachableError
+from provision.hosts import users_known_hosts
+from provision.hosts.connect import Connector
+from provision.hosts.facts import HostFacts
+from provision.hosts.host import ENGINE_DIAL, Host
+from provision.hosts.target import target_of
+from provision.hosts.trust import Trust
+from provision.inventory.cluster import SshSettings
+from provision.state.known_hosts import KnownHosts
+from provision.state.redact import Redactor
+from provision.state.store import Store
+from provision.swarm.channel import OpenChannel
+from provision.swarm.engine import Engine, connect_engine
+from provision.swarm.values import JoinTokens
+
+
+class Session:
+    """What is open to one machine: its connection, its last known facts, its engine."""
+
+    def __init__(self, host: Host, facts: HostFacts) -> None:
+        self.host = host
+        self._facts = facts
+        self._stale = False
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def facts(self) -> HostFacts:
+        """The host's facts; asked for again after a change."""
+        with self._lock:
+            if self._stale:
+                self._facts = self.host.probe()
+                self._stale = False
+            return self._facts
+
+    @property
+    def known(self) -> HostFacts:
+        """The host's facts as they were last seen; for what no change of ours touches, like its addresses."""
+        return self._facts
+
+    def changed(self) -> None:
+        """The host was changed: what is known of it no longer counts."""
+        self._stale = True
+
+    @property
+    def engine(self) -> Engine:
+        """The Engine API through this connection, opened at the first use."""
+        with self._lock:
+            if self._engine is None:
+                channels = cast("OpenChannel", self.host.open_exec)  # paramiko's stubs name some arguments otherwise
+                self._engine = connect_engine(self.host.machine, channels, dial=ENGINE_DIAL)
+            return self._engine
+
+    def close(self) -> None:
+        """Close all of it."""
+        if self._engine is not None:
+            self._engine.close()
+        self.host.close()
+
+
+@dataclass(slots=True)
+class World:
+    """One cluster's outside. Thread-safe where its methods say nothing else."""
+
+    cluster: str
+    drivers: Mapping[str, Driver]
+    store: Store
+    known_hosts: KnownHosts
+    connector: Connector
+    ssh: SshSettings
+    redactor: Redactor
+    stop: threading.Event = field(default_factory=threading.Event)
+    machines: dict[str, Machine] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    #: machines that are known to be managers, the best one to ask first
+    managers: list[str] = field(default_factory=list)
+    _tokens: JoinTokens | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _gates: dict[str, threading.Semaphore] = field(default_factory=dict)
+
+    def adopts(self, driver: str) -> bool:
+        """Whether machines of a driver exist before us and stay after us."""
+        return self.drivers[driver].adopts
+
+    def gate(self, driver: str) -> threading.Semaphore:
+        """Lets as many callers at a driver as it takes at once."""
+        with self._lock:
+            return self._gates.setdefault(driver, threading.Semaphore(self.drivers[driver].parallel))
+
+    def open(
+        self,
+        machine: Machine,
+        *,
+        seconds: float,
+        images: bool = False,
+        spec: MachineSpec | None = None,
+        waiting: Callable[[str], None] = lambda _: None,
+    ) -> Session:
+        """Connect to a machine and probe it. One session a machine: an open one is returned as it is."""
+        known = self.sessions.get(machine.name)
+        if known is not None and known.host.alive:
+            return known
+        target = target_of(machine, self.ssh, made=not self.adopts(machine.driver))
+        stated = machine.host_keys
+        if spec is not None and spec.host is not None and spec.host.host_key:
+            stated = (spec.host.host_key,)
+        trust = Trust(
+            machine=machine.name,
+            stated=stated,
+            pinned=self.known_hosts.lookup(machine.name),
+            users=users_known_hosts.lookup(target.known_hosts, target.alias, target.port),
+            accept_new=self.ssh.accept_new_host_keys,
+            pin=lambda key: self._pin(machine, key),
+            pinned_in=str(self.known_hosts.path),
+        )
+        host = self.connector.connect(target, trust, seconds=seconds, stop=self.stop.is_set, waiting=waiting)
+        try:
+            session = Session(host, host.probe(images=images))
+        except BaseException:
+            host.close()
+            raise
+        with self._lock:
+            self.sessions[machine.name] = session
+        return session
+
+    def session(self, machine: str) -> Session:
+        """The open session of a machine. Raises UnreachableError when there is none."""
+        found = self.sessions.get(machine)
+        if found is None or not found.host.alive:
+            raise UnreachableError(f"{machine}: there is no connection to it", hint="provision up tries it again")
+        return found
+
+    def manager(self) -> Session:
+        """A live manager to ask about the swarm, always the same while it lives."""
+        for name in self.managers:
+            session = self.sessions.get(name)
+            if session is not None and session.host.alive:
+                return session
+        raise ProvisionError(
+            "no manager of the swarm answers",
+            hint="provision status shows which machines are missing; bring a majority of the managers back",
+        )
+
+    def tokens(self) -> JoinTokens:
+        """The join tokens, asked for once a run, and never written anywhere."""
+        with self._lock:
+            if self._tokens is None:
+                self._tokens = self.manager().engine.tokens()
+                self.redactor.add(self._tokens.worker, self._tokens.manager)
+            return self._tokens
+
+    def add_manager(self, machine: str) -> None:
+        """A machine has become a manager."""
+        with self._lock:
+            if machine not in self.managers:
+                self.managers.append(machine)
+
+    def forget(self, machine: str) -> None:
+        """A machine is gone: its connection and what we knew of it too."""
+        with self._lock:
+            session = self.sessions.pop(machine, None)
+            self.machines.pop(machine, None)
+            if machine in self.managers:
+                self.managers.remove(machine)
+        if session is not None:
+            session.close()
+        self.known_hosts.forget(machine)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for session in list(self.sessions.values()):
+            session.close()
+        self.connector.close()
+
+    def _pin(self, machine: Machine, key: str) -> None:
+        self.known_hosts.pin(machine.name, address=machine.address, port=machine.port, keys=[key])

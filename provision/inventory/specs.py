@@ -1,0 +1,115 @@
+"""Which machines an inventory asks for, one by one, with numbers that stay.
+
+A machine keeps its number, and with it its name, for as long as it exists. What exists is told by the caller, from
+the drivers and the state; nothing here looks anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import count as numbers_from
+from typing import TypeAlias
+
+from provision.driver import HostEntry, MachineSpec
+from provision.inventory.cluster import Availability, Cluster, EngineSettings, Group
+from provision.inventory.hosts import same_address
+from provision.inventory.values import deep_merge
+
+#: A machine that exists: its name, group, number and address (None while it has none).
+Existing: TypeAlias = tuple[str, str, int, str | None]
+
+
+def machine_specs(cluster: Cluster, existing: Iterable[Existing] = ()) -> tuple[MachineSpec, ...]:
+    """The machines that there shall be, group by group in the inventory's order, by number within.
+
+    Of a group with a count the lowest numbers that exist are kept, and new machines take the smallest free ones. Of a
+    group with hosts an entry is the machine that has its `name`, else the one that has its address, so that removing
+    the first entry renames none of the others. A number that an existing machine has is never given to another, not
+    even where that machine is about to go. Two entries with one address (and different ports) want a `name` each.
+    `host_key` and `authorized_keys` are left to the caller.
+    """
+    known = sorted(existing, key=lambda machine: machine[2])
+    return tuple(
+        _spec(cluster, group, number, host)
+        for group in cluster.groups
+        for number, host in sorted(_numbered(group, [m for m in known if m[1] == group.name]), key=lambda n: n[0])
+    )
+
+
+def engine_for(group: Group, number: int) -> EngineSettings:
+    """The engine of one machine: its group's, with what its override says of daemon.json on top."""
+    override = group.overrides.get(number)
+    if not override:
+        return group.engine
+    return replace(group.engine, daemon=deep_merge(group.engine.daemon, override.daemon))
+
+
+def labels_for(group: Group, number: int) -> Mapping[str, str]:
+    """The node labels of one machine: its group's, its override's over them."""
+    override = group.overrides.get(number)
+    return {**group.labels, **(override.labels if override else {})}
+
+
+def availability_for(group: Group, number: int) -> Availability:
+    """Whether one machine's node takes tasks: what its override says, else its group."""
+    override = group.overrides.get(number)
+    return override.availability if override and override.availability else group.availability
+
+
+def _numbered(group: Group, existing: list[Existing]) -> Iterator[tuple[int, HostEntry | None]]:
+    free = (number for number in numbers_from(1) if number not in {machine[2] for machine in existing})
+    if not group.hosts:
+        kept = [machine[2] for machine in existing][: group.count]
+        yield from ((number, None) for number in kept)
+        yield from ((next(free), None) for _ in range(group.count - len(kept)))
+        return
+    matched = _match(group.hosts, existing)
+    for index, host in enumerate(group.hosts):
+        yield matched[index] if index in matched else next(free), host
+
+
+def _match(hosts: tuple[HostEntry, ...], existing: list[Existing]) -> dict[int, int]:
+    """The number of the existing machine that each entry (by its index) is; entries without one are left out."""
+    left = list(existing)
+    matched: dict[int, int] = {}
+
+    def take(index: int, machine: Existing) -> None:
+        matched[index] = machine[2]
+        left.remove(machine)
+
+    for index, host in enumerate(hosts):
+        if machine := next((m for m in left if host.name and m[0] == host.name), None):
+            take(index, machine)
+    for index, host in enumerate(hosts):
+        if index not in matched and (machine := next((m for m in left if _is_at(m, host.address)), None)):
+            take(index, machine)
+    # A crash may have left a name without an address; it was meant for an entry that has no machine yet.
+    for index in range(len(hosts)):
+        if index not in matched and (machine := next((m for m in left if m[3] is None), None)):
+            take(index, machine)
+    return matched
+
+
+def _is_at(machine: Existing, address: str) -> bool:
+    return machine[3] is not None and same_address(machine[3], address)
+
+
+def _spec(cluster: Cluster, group: Group, number: int, host: HostEntry | None) -> MachineSpec:
+    return MachineSpec(
+        cluster=cluster.name,
+        name=(host.name if host else None) or f"{cluster.name}-{group.name}-{number}",
+        group=group.name,
+        number=number,
+        role=group.role,
+        driver=group.driver,
+        user=(host.user if host else None) or cluster.ssh.user or "root",
+        port=(host.port if host else None) or cluster.ssh.port or 22,
+        image=group.image,
+        cpus=group.cpus,
+        memory=group.memory,
+        disk=group.disk,
+        host=host,
+        user_data=group.user_data,
+        options=group.options,
+    )

@@ -1,0 +1,99 @@
+"""`plan` and `up`: from an inventory to the cluster that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from provision.execution.observe import discover, observe
+from provision.execution.scheduler import Summary
+from provision.execution.world import World
+from provision.inventory.cluster import Cluster
+from provision.operations.apply import Call, apply
+from provision.operations.client import update_client
+from provision.operations.opened import abandon, opened, remember, settings_of
+from provision.operations.place import Place
+from provision.operations.preflight import preflight
+from provision.operations.wanted import wanted_of
+from provision.planning.observation import Observation
+from provision.planning.plan import Plan
+from provision.planning.up import plan_up
+from provision.planning.wanted import Wanted
+from provision.state.keys import ensure_cluster_key
+from provision.state.lock import hold, this_process
+from provision.state.redact import Redactor
+from provision.state.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan, with what it was made from and for."""
+
+    plan: Plan
+    world: World
+    wanted: Wanted
+    observed: Observation
+
+
+@contextmanager
+def planned(
+    cluster: Cluster,
+    place: Place,
+    *,
+    only_new: bool = False,
+    wait: bool = True,
+    leaving: frozenset[str] = frozenset(),
+    shape: Callable[[Wanted, Observation], Plan] = plan_up,
+    redactor: Redactor | None = None,
+) -> Iterator[Planned]:
+    """Look at the world and plan. Changes nothing, but pins host keys that it accepted or verified.
+
+    `leaving` machines are not wanted, `shape` makes the plan. `only_new`: touch no machine that exists, but for the
+    ports that it opens to the new ones.
+    """
+    state = Store(place.paths(cluster.name)).read()
+    with opened(place, cluster.name, settings=settings_of(cluster, state), ssh=cluster.ssh, redactor=redactor) as world:
+        machines = discover(world, state)
+        wanted = wanted_of(cluster, world, place, machines=machines.values(), state=state, wait=wait, leaving=leaving)
+        if only_new:
+            wanted = replace(wanted, only=frozenset(wanted.names) - machines.keys())
+        images = bool(wanted.archives)
+        observed = observe(world, state, wanted.specs, machines=machines, images=images)
+        plan = preflight(world, shape(wanted, observed))
+        yield Planned(plan=plan, world=world, wanted=wanted, observed=observed)
+
+
+def up(
+    cluster: Cluster,
+    place: Place,
+    call: Call,
+    *,
+    agree: Callable[[Plan], None],
+    only_new: bool = False,
+    wait: bool = True,
+    leaving: frozenset[str] = frozenset(),
+    shape: Callable[[Wanted, Observation], Plan] = plan_up,
+) -> tuple[Plan, Summary | None]:
+    """Make the cluster what the inventory says. Returns the plan, and how its run ended; None when it was empty.
+
+    `agree` is called with a plan that is not empty and raises when the user does not want it; nothing is changed then.
+    """
+    paths = place.paths(cluster.name)
+    with hold(paths, this_process(tuple(call.words))):
+        try:
+            ensure_cluster_key(paths)
+            with planned(
+                cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, redactor=call.redactor
+            ) as made:
+                if made.plan.empty:
+                    update_client(made.world, place)
+                    return made.plan, None
+                agree(made.plan)
+                remember(made.world, cluster)
+                try:
+                    return made.plan, apply(made.world, place, made.plan, made.wanted, call)
+                finally:
+                    update_client(made.world, place)
+        finally:
+            abandon(paths)

@@ -1,0 +1,163 @@
+"""Steps that take machines out of a cluster that goes on, so that the swarm never notices more than it must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from provision.driver import Machine, Role
+from provision.errors import PlanError, ProvisionError
+from provision.planning.actions import Demote, Destroy, Drain, Leave, Release, RemoveNode
+from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL, Observation
+from provision.planning.plan import Draft, Step
+from provision.planning.wanted import Wanted
+from provision.swarm.quorum import removal_is_safe
+from provision.swarm.values import Node
+
+
+def departing(wanted: Wanted, observed: Observation) -> tuple[str, ...]:
+    """The machines that exist and that nobody wants."""
+    return tuple(name for name in observed.machines if name not in wanted.names)
+
+
+def ghosts(wanted: Wanted, observed: Observation) -> tuple[Node, ...]:
+    """Nodes of ours that no machine stands behind any more: destroyed by hand, or made anew since."""
+    if observed.swarm is None:
+        return ()
+    alive = {
+        node.id for name in observed.machines if (node := observed.node_of(name)) and _stands(name, node, observed)
+    }
+    return tuple(
+        node
+        for node in observed.swarm.nodes
+        if node.labels.get(CLUSTER_LABEL) == wanted.cluster.name and node.state == "down" and node.id not in alive
+    )
+
+
+def _stands(name: str, node: Node, observed: Observation) -> bool:
+    """Whether this machine is this node: by what it says itself, or, while it does not answer, by our label."""
+    facts = observed.facts.get(name)
+    return facts is None or facts.node.node_id == node.id
+
+
+def plan_departures(
+    draft: Draft,
+    wanted: Wanted,
+    observed: Observation,
+    names: Iterable[str],
+    lost: Iterable[Node],
+    *,
+    cause: str,
+    force: bool = False,
+) -> None:
+    """demote, drain, leave, remove node, destroy; managers one at a time, and only while the quorum holds.
+
+    `lost` are nodes that no machine stands behind; they are struck off. Raises PlanError where the quorum would not
+    hold, unless `force`.
+    """
+    names, lost = tuple(names), tuple(lost)
+    if not force:
+        _guard_quorum(draft, wanted, observed, [observed.node_of(name) for name in names] + list(lost))
+    arrivals = draft.ids("join as manager", wanted.names) | draft.ids("join as worker", wanted.names)
+    turn = arrivals | draft.ids("update node", wanted.names)
+    for node in lost:
+        turn |= {_strike(draft, node, turn)}
+    for name in names:
+        turn |= _depart(draft, wanted, observed.machines[name], observed, turn, cause)
+    _close_ports(draft, wanted, observed, names)
+
+
+def _guard_quorum(draft: Draft, wanted: Wanted, observed: Observation, nodes: list[Node | None]) -> None:
+    leaving = [node for node in nodes if node is not None and node.reachability]
+    if observed.swarm is None or not leaving:
+        return
+    arriving = len(draft.ids("join as manager", wanted.names))
+    managers = len(observed.swarm.managers) + arriving
+    reachable = observed.swarm.reachable_managers + arriving
+    silent_leaving = sum(1 for node in leaving if not node.is_reachable_manager)
+    if removal_is_safe(managers, reachable, leaving=len(leaving), leaving_reachable=len(leaving) - silent_leaving):
+        return
+    problem = ProvisionError(
+        f"removing {', '.join(node.hostname for node in leaving)} would break the swarm's quorum",
+        detail=f"{reachable} of {managers} managers are reachable, and a majority of those that stay must be",
+        hint="add managers first (provision add-manager), or bring back those that do not answer",
+    )
+    raise PlanError((problem,))
+
+
+def _strike(draft: Draft, node: Node, turn: frozenset[str]) -> str:
+    name = node.labels.get(MACHINE_LABEL, node.hostname)
+    subject = f"{name} ({node.id[:8]})"
+    needs: frozenset[str] = frozenset()
+    if node.role is Role.MANAGER:
+        step = Step(
+            subject=subject,
+            verb="demote node",
+            cause="its machine is gone",
+            action=Demote(name, node.id),
+            after=turn,
+        )
+        needs = frozenset({draft.add(step)})
+    return draft.add(
+        Step(
+            subject=subject,
+            verb="remove node",
+            cause="its machine is gone",
+            action=RemoveNode(name, node.id),
+            needs=needs,
+            after=turn,
+        )
+    )
+
+
+def _depart(
+    draft: Draft, wanted: Wanted, machine: Machine, observed: Observation, turn: frozenset[str], cause: str
+) -> frozenset[str]:
+    """The steps for one machine; returns those that the next one must wait for."""
+    node, name = observed.node_of(machine.name), machine.name
+    chain: frozenset[str] = frozenset()
+    if node is not None:
+        if node.role is Role.MANAGER:
+            chain = _link(draft, chain, turn, name, "demote node", cause, Demote(name, node.id))
+        if node.state == "ready":
+            chain = _link(draft, chain, turn, name, "drain node", cause, Drain(name, node.id))
+        if name in observed.facts:
+            chain = _link(draft, chain, turn, name, "leave swarm", cause, Leave(name))
+        chain = _link(draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id))
+    last = Release(machine, False, False) if machine.driver in wanted.adopting else Destroy(machine)
+    verb = "release machine" if isinstance(last, Release) else "destroy machine"
+    draft.add(Step(subject=name, verb=verb, cause=cause, action=last, needs=chain, after=turn - chain, destroys=True))
+    is_manager = node is not None and node.role is Role.MANAGER
+    return chain if is_manager else frozenset()
+
+
+def _link(
+    draft: Draft,
+    chain: frozenset[str],
+    turn: frozenset[str],
+    name: str,
+    verb: str,
+    cause: str,
+    action: Demote | Drain | Leave | RemoveNode,
+) -> frozenset[str]:
+    step = Step(subject=name, verb=verb, cause=cause, action=action, needs=chain, after=turn - chain)
+    return frozenset({draft.add(step)})
+
+
+def _close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tuple[str, ...]) -> None:
+    """Those that stay forget the addresses of those that left."""
+    if not names or not wanted.cluster.firewall:
+        return
+    gone = draft.ids("remove node", names) | draft.ids("destroy machine", names) | draft.ids("release machine", names)
+    for spec in wanted:
+        if spec.name not in observed.facts:
+            continue
+        action = wanted.configure(spec, wanted.names, ports_only=True)
+        draft.add(
+            Step(
+                subject=spec.name,
+                verb="close ports",
+                cause=f"members have left: {', '.join(names)}",
+                action=action,
+                after=gone | draft.ids("configure", [spec.name]),
+            )
+        )

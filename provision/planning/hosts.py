@@ -1,0 +1,189 @@
+"""Steps that bring machines into being and make their hosts what they shall be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
+
+from provision.driver import Machine, MachineSpec, MachineState
+from provision.hosts.changes import Change, due
+from provision.hosts.desired import HostDesired
+from provision.hosts.facts import HostFacts
+from provision.inventory.cluster import EngineInstall
+from provision.planning.actions import Adopt, Configure, Create, Reach, Start
+from provision.planning.observation import Observation
+from provision.planning.plan import Draft, Step
+from provision.planning.wanted import Wanted
+
+#: a restart of the engine stops its tasks: this share of the workers may be without at a time
+_WORKERS_AT_ONCE = 5
+#: interfaces that Docker makes on every host, with the same addresses on each
+_ENGINES_OWN = ("docker", "br-", "veth")
+
+
+def desired_host(wanted: Wanted, action: Configure, addresses: Iterable[str]) -> HostDesired:
+    """The target of one host, once the addresses of the members are known."""
+    return HostDesired(
+        cluster=wanted.cluster.name,
+        machine=action.machine,
+        manager=action.manager,
+        authorized_keys=wanted.authorized_keys,
+        members=tuple(addresses),
+        install=action.engine.install is EngineInstall.DISTRO,
+        daemon=action.engine.daemon,
+        firewall=wanted.cluster.firewall,
+        data_path_port=wanted.cluster.swarm.data_path_port,
+    )
+
+
+def plan_machines(draft: Draft, wanted: Wanted, observed: Observation) -> None:
+    """create, start or adopt; then reach what was not reached."""
+    for spec in wanted:
+        _exist(draft, wanted, observed, spec)
+    for spec in wanted:
+        if spec.name not in observed.facts and wanted.touches(spec.name):
+            _reach(draft, observed, spec)
+
+
+def _exist(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec) -> None:
+    machine = observed.machines.get(spec.name)
+    if not wanted.touches(spec.name):
+        return
+    if machine is None or machine.state is MachineState.ERROR:
+        what = f"{spec.driver} {spec.image}" if spec.image else spec.driver
+        cause = "does not exist" if machine is None else "was made by half"
+        draft.add(Step(subject=spec.name, verb="create machine", cause=f"{cause} ({what})", action=Create(spec)))
+    elif machine.state in (MachineState.STOPPED, MachineState.PAUSED):
+        cause = f"is {machine.state.value.lower()}"
+        draft.add(Step(subject=spec.name, verb="start machine", cause=cause, action=Start(machine)))
+    elif spec.name not in observed.recorded:
+        cause = "is not in this cluster yet" if spec.driver in wanted.adopting else "is not in the state"
+        draft.add(Step(subject=spec.name, verb="adopt machine", cause=cause, action=Adopt(machine)))
+
+
+def _reach(draft: Draft, observed: Observation, spec: MachineSpec) -> None:
+    exists = draft.ids("create machine", [spec.name]) | draft.ids("start machine", [spec.name])
+    cause = "new machine" if exists else f"did not answer: {observed.unreachable.get(spec.name, 'not tried')}"
+    draft.add(
+        Step(
+            subject=spec.name,
+            verb="reach",
+            cause=cause,
+            action=Reach(spec.name),
+            needs=exists,
+            looks=not exists,
+        )
+    )
+
+
+def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, departing: tuple[str, ...]) -> None:
+    """configure each host that needs it. Hosts of members whose engine restarts take turns."""
+    members = (*wanted.names, *departing)
+    makers = draft.ids("create machine", wanted.names) | draft.ids("start machine", wanted.names)
+    if any(address(wanted, observed, name) is None and name in observed.machines for name in wanted.names):
+        # some address is known only when its host has answered
+        makers |= draft.ids("reach", wanted.names)
+    disruptive: list[str] = []
+    for spec in wanted:
+        action = wanted.configure(spec, members)
+        facts = observed.facts.get(spec.name)
+        if facts is None:
+            if wanted.touches(spec.name):
+                _configure(draft, action, "new machine", after=makers)
+            continue
+        changes, strangers = _changes(wanted, observed, action)
+        if not changes and not strangers:
+            continue
+        cause = "; ".join([*(change.cause for change in changes), *_welcome(strangers)])
+        details = tuple(f"{change.fragment.name}: {change.cause}" for change in changes)
+        step = _configure(draft, action, cause, after=makers, details=details)
+        if facts.node.member and any(change.disrupts for change in changes):
+            disruptive.append(step)
+    _take_turns(draft, disruptive, managers=frozenset(wanted.managers))
+
+
+def _configure(
+    draft: Draft, action: Configure, cause: str, *, after: frozenset[str], details: tuple[str, ...] = ()
+) -> str:
+    verb = "open ports" if action.ports_only else "configure"
+    needs = draft.ids("create machine", [action.machine]) | draft.ids("reach", [action.machine])
+    needs |= draft.ids("adopt machine", [action.machine])
+    return draft.add(
+        Step(
+            subject=action.machine,
+            verb=verb,
+            cause=cause,
+            action=action,
+            details=details,
+            needs=needs,
+            after=after - needs,
+        )
+    )
+
+
+def _changes(wanted: Wanted, observed: Observation, action: Configure) -> tuple[tuple[Change, ...], list[str]]:
+    """The changes that can be told now, and the members whose addresses are not known yet."""
+    known = {name: address(wanted, observed, name) for name in action.members}
+    strangers = [name for name, found in known.items() if found is None]
+    desired = desired_host(wanted, action, [found for found in known.values() if found is not None])
+    facts = observed.facts[action.machine]
+    changes = due(desired, facts, ports_only=action.ports_only)
+    if not wanted.cluster.firewall:
+        return changes, []
+    if strangers:  # said once, with their names
+        changes = tuple(change for change in changes if change.fragment.name != "open ports")
+    return changes, strangers
+
+
+def address(wanted: Wanted, observed: Observation, name: str) -> str | None:
+    """Where the other members reach a machine, if that is known: by its probe where `advertise` selects it."""
+    machine, facts = observed.machines.get(name), observed.facts.get(name)
+    return member_address(wanted.cluster.swarm.advertise, machine, facts)
+
+
+def member_address(advertise: str | None, machine: Machine | None, facts: HostFacts | None) -> str | None:
+    """The address that an inventory's `advertise` (an interface, or a network like 10.0.0.0/24) selects on a host;
+    without one, what the driver says, or what the host has where the driver knows a mere name. None: not known yet."""
+    if advertise:
+        return _selected(advertise, facts) if facts else None
+    given = machine.member_address if machine else None
+    if given is None or _is_address(given):
+        return given
+    own = (found for name, found in facts.addresses.items() if not name.startswith(_ENGINES_OWN)) if facts else ()
+    return next((address for addresses in own for address in addresses), None)
+
+
+def _selected(advertise: str, facts: HostFacts) -> str | None:
+    if advertise in facts.addresses:
+        return facts.addresses[advertise][0]
+    if "/" not in advertise:
+        return None
+    network = ip_network(advertise, strict=False)
+    everything = (found for addresses in facts.addresses.values() for found in addresses)
+    return next((found for found in everything if ip_address(found) in network), None)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _welcome(strangers: list[str]) -> list[str]:
+    return [f"new members: {', '.join(strangers)}"] if strangers else []
+
+
+def _take_turns(draft: Draft, steps: list[str], *, managers: frozenset[str]) -> None:
+    """Order the disruptive steps in lanes: all managers in one, so that the quorum holds; the workers in a few."""
+    by_role = [
+        [step for step in steps if (draft.steps[step].subject in managers) is manager] for manager in (True, False)
+    ]
+    lanes = [by_role[0]]
+    width = max(1, len(by_role[1]) // _WORKERS_AT_ONCE)
+    lanes += [by_role[1][lane::width] for lane in range(width)]
+    for lane in lanes:
+        for before, step in pairwise(lane):
+            draft.put_after(step, before)

@@ -1,0 +1,69 @@
+"""What was observed, as values: machines at their drivers, facts of hosts, and the swarm as a manager sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from provision.driver import Machine
+from provision.hosts.facts import HostFacts
+from provision.stacks.record import CLUSTER_LABEL, Record
+from provision.swarm.values import Node, Service
+
+__all__ = ["CLUSTER_LABEL", "MACHINE_LABEL", "Observation", "SwarmFacts"]
+
+#: the node label that says which machine a node is, beside CLUSTER_LABEL, which says whose
+MACHINE_LABEL = "provision.machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmFacts:
+    """The swarm, as one of its managers (the machine `seen_from`) tells it."""
+
+    cluster_id: str
+    seen_from: str
+    nodes: tuple[Node, ...] = ()
+    services: tuple[Service, ...] = ()
+    records: Mapping[str, Record] = field(default_factory=dict)
+
+    def node(self, machine: str, node_id: str = "") -> Node | None:
+        """The node that a machine is: by the id that its own engine told, else by our label, a live one first."""
+        by_id = next((node for node in self.nodes if node_id and node.id == node_id), None)
+        if by_id is not None:
+            return by_id
+        labelled = [node for node in self.nodes if node.labels.get(MACHINE_LABEL) == machine]
+        return min(labelled, key=lambda node: node.state != "ready", default=None)
+
+    @property
+    def managers(self) -> tuple[Node, ...]:
+        """All managers, reachable or not."""
+        return tuple(node for node in self.nodes if node.reachability)
+
+    @property
+    def reachable_managers(self) -> int:
+        """How many managers count towards the quorum now."""
+        return sum(1 for node in self.nodes if node.is_reachable_manager)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Everything that planning may know of the world.
+
+    `machines` exist (at a driver, or by the state for adopted ones); `facts` are of those that answered,
+    `unreachable` says why another did not. `swarm` None: no manager of ours answered. `swarm_id` is the id of the
+    swarm that this cluster had when it was last seen, from the state.
+    """
+
+    machines: Mapping[str, Machine] = field(default_factory=dict)
+    facts: Mapping[str, HostFacts] = field(default_factory=dict)
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    recorded: frozenset[str] = frozenset()
+    swarm: SwarmFacts | None = None
+    swarm_id: str | None = None
+
+    def node_of(self, machine: str) -> Node | None:
+        """The node that a machine is in the observed swarm, None when it is none."""
+        if self.swarm is None:
+            return None
+        facts = self.facts.get(machine)
+        return self.swarm.node(machine, facts.node.node_id if facts else "")

@@ -1,0 +1,115 @@
+"""Steps that form the swarm: init, joins, and what members shall be."""
+
+from __future__ import annotations
+
+from provision.driver import MachineSpec, Role
+from provision.planning.actions import InitSwarm, Join, UpdateNode
+from provision.planning.observation import Observation
+from provision.planning.plan import Draft, Step
+from provision.planning.wanted import MANAGED_LABEL, Wanted
+from provision.swarm.values import Node
+
+
+def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
+    """init where there is no swarm, join what is no member, update members that differ."""
+    first = None if observed.swarm else _first_manager(wanted, observed)
+    if first is not None:
+        draft.add(
+            Step(
+                subject=first.name,
+                verb="init swarm",
+                cause="there is no swarm",
+                action=InitSwarm(wanted.node(first)),
+                needs=_ready(draft, first.name),
+            )
+        )
+    for spec in wanted:
+        node = observed.node_of(spec.name)
+        if spec is first or not wanted.touches(spec.name):
+            continue
+        if _is_member(spec, node, observed):
+            _update(draft, wanted, spec, node)
+        else:
+            _join(draft, wanted, spec, first)
+
+
+def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
+    """Who begins: a manager that answers or is yet to be made. Where the cluster had a swarm before, rather one that
+    does not answer: it may still be in it, and a second swarm would tear the cluster apart."""
+    managers = [spec for spec in wanted if spec.role is Role.MANAGER]
+    silent = [spec for spec in managers if spec.name in observed.unreachable]
+    rest = [spec for spec in managers if spec not in silent]
+    candidates = [*silent, *rest] if observed.swarm_id else [*rest, *silent]
+    return next(iter(candidates), None)
+
+
+def _is_member(spec: MachineSpec, node: Node | None, observed: Observation) -> bool:
+    facts = observed.facts.get(spec.name)
+    if facts is not None:
+        return facts.node.member
+    return node is not None and node.state == "ready" and spec.name in observed.machines
+
+
+def _ready(draft: Draft, machine: str) -> frozenset[str]:
+    return draft.ids("configure", [machine]) | draft.ids("reach", [machine])
+
+
+def _join(draft: Draft, wanted: Wanted, spec: MachineSpec, first: MachineSpec | None) -> None:
+    needs = _ready(draft, spec.name)
+    if first is not None:
+        needs |= draft.ids("init swarm", [first.name])
+    # the managers must let the newcomer in before it knocks
+    after = draft.ids("configure", wanted.managers) | draft.ids("open ports", wanted.managers)
+    if spec.role is Role.MANAGER:  # one change of the Raft membership at a time
+        after |= draft.ids("join as manager", wanted.managers)
+    draft.add(
+        Step(
+            subject=spec.name,
+            verb=f"join as {spec.role}",
+            cause="is no member of the swarm",
+            action=Join(wanted.node(spec)),
+            needs=needs,
+            after=after - needs,
+        )
+    )
+
+
+def _update(draft: Draft, wanted: Wanted, spec: MachineSpec, node: Node | None) -> None:
+    target = wanted.node(spec)
+    causes = node_differences(target, node)
+    if not causes:
+        return
+    demoted = node is not None and node.role is Role.MANAGER and target.role is Role.WORKER
+    after = draft.ids("configure", [spec.name])
+    if demoted:
+        after |= draft.ids("join as manager", wanted.managers) | draft.ids("update node", wanted.names)
+    elif node is not None and node.role is not target.role:
+        after |= draft.ids("join as manager", wanted.managers)
+    draft.add(Step(subject=spec.name, verb="update node", cause="; ".join(causes), action=target, after=after))
+
+
+def node_differences(target: UpdateNode, node: Node | None) -> list[str]:
+    """Why a node is not what it shall be; empty when it is. Labels that we never set do not count."""
+    if node is None:
+        return ["its node is not known"]
+    causes = []
+    if node.role is not target.role:
+        causes.append(f"role is {node.role}, not {target.role}")
+    if node.availability is not target.availability:
+        causes.append(f"availability is {node.availability}, not {target.availability}")
+    for key, value in target.labels.items():
+        if key not in node.labels:
+            causes.append(f"label {key}: {value} is missing")
+        elif node.labels[key] != value and key != MANAGED_LABEL:
+            causes.append(f"label {key} is {node.labels[key]}, not {value}")
+    causes += [f"label {key} is not wanted" for key in unwanted_labels(target, node)]
+    return causes
+
+
+def unwanted_labels(target: UpdateNode, node: Node) -> list[str]:
+    """The labels that we set once and that the inventory no longer names."""
+    ours = [key for key in node.labels.get(MANAGED_LABEL, "").split(",") if key]
+    stale = [key for key in ours if key in node.labels and key not in target.labels]
+    if MANAGED_LABEL in node.labels and MANAGED_LABEL not in target.labels:
+        stale.append(MANAGED_LABEL)
+    return stale

@@ -1,0 +1,42 @@
+"""What `up` would do: the whole plan, top down."""
+
+from __future__ import annotations
+
+from provision.errors import PlanError
+from provision.planning.checks import notices, problems
+from provision.planning.departures import departing, ghosts, plan_departures
+from provision.planning.hosts import plan_configuration, plan_machines
+from provision.planning.observation import MACHINE_LABEL, Observation
+from provision.planning.plan import Draft, Plan
+from provision.planning.stacks import plan_images, plan_stacks
+from provision.planning.swarm import plan_swarm
+from provision.planning.wanted import Wanted
+
+
+def plan_up(wanted: Wanted, observed: Observation) -> Plan:
+    """The steps from what is to what is wanted. Pure: the same input gives the same plan.
+
+    Raises PlanError, with every reason, where the two contradict each other in a way that needs a human.
+    """
+    against = problems(wanted, observed)
+    if against:
+        raise PlanError(against)
+    gone = departing(wanted, observed)
+    draft = Draft()
+    plan_machines(draft, wanted, observed)
+    plan_configuration(draft, wanted, observed, gone)
+    plan_swarm(draft, wanted, observed)
+    plan_images(draft, wanted, observed)
+    if wanted.only is None:
+        plan_departures(draft, wanted, observed, gone, ghosts(wanted, observed), cause="is not in the inventory")
+    plan_stacks(draft, wanted, observed)
+    return draft.finish(wanted.cluster.name, notices(wanted, observed))
+
+
+def plan_remove(wanted: Wanted, observed: Observation, names: tuple[str, ...], *, force: bool = False) -> Plan:
+    """The steps of `rm`: these machines go, the others merely forget them. `wanted` is without them already."""
+    draft = Draft()
+    present = [name for name in names if name in observed.machines]
+    lost = [node for node in ghosts(wanted, observed) if node.labels.get(MACHINE_LABEL) in names]
+    plan_departures(draft, wanted, observed, present, lost, cause="asked for", force=force)
+    return draft.finish(wanted.cluster.name)

@@ -1,0 +1,5 @@
+"""What the contract tests share."""
+
+import pytest
+
+pytest.register_assert_rewrite("provision.testing")
