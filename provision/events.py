@@ -18,7 +18,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A step begins. `step` is unique in the run; `subject` is a machine, stack or the cluster; `verb` is what is done."""
+    """A step begins. `step` is unique in the run; `subject` is a machine, a stack or the cluster."""
 
     step: str
     subject: str
@@ -87,9 +87,7 @@ class RunFinished:
     seconds: float
 
 
-Event: TypeAlias = (
-    RunStarted | StepStarted | StepProgress | StepDone | StepFailed | StepSkipped | Notice | RunFinished
-)
+Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepDone | StepFailed | StepSkipped | Notice | RunFinished
 
 #: Takes events from any thread; must not raise.
 Reporter: TypeAlias = Callable[[Event], None]

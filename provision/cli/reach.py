@@ -47,7 +47,7 @@ def _ssh(where: Place, cluster: str, machine: str, rest: list[str]) -> list[str]
     config = where.paths(cluster).ssh_config
     if not config.exists():
         raise ProvisionError(f"there is no ssh config of cluster {cluster!r} yet", hint=f"provision up -c {cluster}")
-    options = [word for word in rest[: _first_word(rest)]]
+    options = rest[: _first_word(rest)]
     return ["ssh", "-F", str(config), *options, machine, *rest[len(options) :]]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import UsageError
+from provision.errors import InventoryError, UsageError
 
 if TYPE_CHECKING:
     from provision.inventory.cluster import Cluster
@@ -18,14 +18,20 @@ DEFAULT = "inventory.yml"
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A cluster by its name, with its inventory file where that is known."""
+    """A cluster by its name, with its inventory file where that is known.
+
+    `cluster` None: there is no such file any more, or it is `broken`; what needs none works all the same.
+    """
 
     name: str
     inventory: Path | None
     cluster: Cluster | None
+    broken: InventoryError | None = None
 
     def require(self) -> Cluster:
         """The inventory's values. Raises UsageError where there is no inventory."""
+        if self.broken is not None:
+            raise self.broken
         if self.cluster is None:
             where = f" (it was {self.inventory})" if self.inventory else ""
             raise UsageError(
@@ -80,7 +86,10 @@ def _by_name(place: Place, name: str) -> Selected:
     path = Path(state.inventory) if state.inventory else None
     if path is None or not path.is_file():
         return Selected(name, path, None)
-    found = _by_file(place, path)
+    try:
+        found = _by_file(place, path)
+    except InventoryError as broken:
+        return Selected(name, path, None, broken)
     return found if found.name == name else Selected(name, path, None)
 
 

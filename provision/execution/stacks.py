@@ -51,9 +51,7 @@ def deploy(world: World, action: DeployStack, say: Say) -> Outcome:
     names = {node.id: node.hostname for node in engine.nodes()}
     if stack.wait:
         waiting = Waiting(timeout=stack.timeout, report=say)
-        wait_converged(
-                engine, stack.name, waiting, expected=action.bundle.service_names, node_names=names
-            )
+        wait_converged(engine, stack.name, waiting, expected=action.bundle.service_names, node_names=names)
     services = engine.services(stack=stack.name)
     write_record(engine, action.bundle, services, cluster=world.cluster)
     prune_objects(engine, action.bundle)

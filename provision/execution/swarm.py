@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from provision.driver import Role
-from provision.errors import ProvisionError
+from provision.errors import DeadlineError, ProvisionError
 from provision.execution.machines import address_of
 from provision.execution.scheduler import Outcome
 from provision.execution.settle import NodeWatch, wait_for
@@ -195,7 +195,10 @@ def leave(world: World, action: Leave, _say: Say) -> Outcome:
 
 
 def remove_node(world: World, watch: NodeWatch, action: RemoveNode, say: Say) -> Outcome:
-    """Once the managers see it down, or by force if they do not get to see it: its host is gone."""
+    """A node that left is struck off at once: the managers would see it down only when its heartbeats fail to come.
+
+    One whose host is gone is given the time to be seen down, then goes by force.
+    """
     engine = world.manager().engine
     node = watch.node(action.node)
     if node is not None and node.labels.get(CLUSTER_LABEL) not in (None, world.cluster):
@@ -205,9 +208,10 @@ def remove_node(world: World, watch: NodeWatch, action: RemoveNode, say: Say) ->
         seen = watch.node(action.node)
         return "" if seen is None or seen.state == "down" else f"the managers see it {seen.state}"
 
-    try:
-        wait_for(f"{action.machine}: going down", missing, seconds=15.0, say=say)
-    except ProvisionError:
-        say("removed while the managers still see it")
+    if not action.left:
+        try:
+            wait_for(f"{action.machine}: going down", missing, seconds=20.0, say=say)
+        except DeadlineError:
+            say("removed while the managers still see it")
     engine.remove_node(action.node, force=True)
     return Outcome()

@@ -79,6 +79,8 @@ class World:
     connector: Connector
     ssh: SshSettings
     redactor: Redactor
+    #: whether host keys that were accepted are remembered; not while only looking
+    pins: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     machines: dict[str, Machine] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -183,4 +185,5 @@ class World:
         self.connector.close()
 
     def _pin(self, machine: Machine, key: str) -> None:
-        self.known_hosts.pin(machine.name, address=machine.address, port=machine.port, keys=[key])
+        if self.pins:
+            self.known_hosts.pin(machine.name, address=machine.address, port=machine.port, keys=[key])

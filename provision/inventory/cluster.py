@@ -74,7 +74,7 @@ class MachineOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Machines that are alike. Either `count` of them, or the `hosts` that are listed (`count` is then their number)."""
+    """Machines that are alike: `count` of them, or the `hosts` that are listed (`count` is then their number)."""
 
     name: str
     role: Role

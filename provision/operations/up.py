@@ -22,7 +22,6 @@ from provision.planning.up import plan_up
 from provision.planning.wanted import Wanted
 from provision.state.keys import ensure_cluster_key
 from provision.state.lock import hold, this_process
-from provision.state.redact import Redactor
 from provision.state.store import Store
 
 
@@ -45,15 +44,23 @@ def planned(
     wait: bool = True,
     leaving: frozenset[str] = frozenset(),
     shape: Callable[[Wanted, Observation], Plan] = plan_up,
-    redactor: Redactor | None = None,
+    call: Call | None = None,
 ) -> Iterator[Planned]:
-    """Look at the world and plan. Changes nothing, but pins host keys that it accepted or verified.
+    """Look at the world and plan. Changes nothing; for a `call` that goes on to act, host keys are remembered.
 
     `leaving` machines are not wanted, `shape` makes the plan. `only_new`: touch no machine that exists, but for the
     ports that it opens to the new ones.
     """
     state = Store(place.paths(cluster.name)).read()
-    with opened(place, cluster.name, settings=settings_of(cluster, state), ssh=cluster.ssh, redactor=redactor) as world:
+    redactor = call.redactor if call else None
+    with opened(
+        place,
+        cluster.name,
+        settings=settings_of(cluster, state),
+        ssh=cluster.ssh,
+        redactor=redactor,
+        pins=call is not None,
+    ) as world:
         machines = discover(world, state)
         wanted = wanted_of(cluster, world, place, machines=machines.values(), state=state, wait=wait, leaving=leaving)
         if only_new:
@@ -83,9 +90,7 @@ def up(
     with hold(paths, this_process(tuple(call.words))):
         try:
             ensure_cluster_key(paths)
-            with planned(
-                cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, redactor=call.redactor
-            ) as made:
+            with planned(cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, call=call) as made:
                 if made.plan.empty:
                     update_client(made.world, place)
                     return made.plan, None

@@ -126,10 +126,11 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class RemoveNode:
-    """Strike the node off the swarm's list, once it is down."""
+    """Strike the node off the swarm's list: at once where it has `left`, else once the managers see it down."""
 
     machine: str
     node: str
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

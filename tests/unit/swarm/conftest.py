@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fake_engine import FakeEngine, running_engine
 
 from provision.swarm.engine import Engine, connect_engine
-from fake_engine import FakeEngine, running_engine
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def running_engine() -> Iterator[FakeEngine]:
 
         do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             """Nothing on the test's output."""
 
     stop = threading.Event()

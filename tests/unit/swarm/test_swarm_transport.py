@@ -61,7 +61,7 @@ def test_many_threads_share_a_few_channels(fake: FakeEngine, engine: Engine) -> 
 def test_a_silent_engine_ends_the_call_at_its_deadline(fake: FakeEngine) -> None:
     fake.routes["GET /info"] = Answer(INFO, delay=5)
     engine = Engine("lab-manager-1", engine_client(fake.open_channel, "1.41", timeout=0.2))
-    with pytest.raises(EngineUnavailableError, match="lab-manager-1: cannot .* silent for too long"):
+    with pytest.raises(EngineUnavailableError, match=r"lab-manager-1: cannot .* silent for too long"):
         engine.info()
 
 
