@@ -35,6 +35,7 @@ def call(where: Place, cluster: str, command: str, *, progress: Progress, verbos
     """An operation's call with its log open; the log gets the error that the operation raises."""
     from provision.display.select import make_display
     from provision.operations.apply import Call
+    from provision.operations.opened import tidy
     from provision.state.redact import Redactor
     from provision.state.runlog import open_run_log, prune_logs
 
@@ -55,6 +56,8 @@ def call(where: Place, cluster: str, command: str, *, progress: Progress, verbos
         except ProvisionError as error:
             log.line(str(error), source="error")
             raise
+        finally:
+            tidy(paths)
 
 
 def asks(cluster: str, *, yes: bool, always: bool = False) -> Callable[[Plan], None]:

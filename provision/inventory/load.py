@@ -14,9 +14,9 @@ from provision.driver import Role
 from provision.errors import InventoryError, Problem, UsageError
 from provision.inventory.cluster import Cluster, EngineSettings, Group, SshSettings, SwarmSettings
 from provision.inventory.daemon import check_daemon, merge_engine
+from provision.inventory.distinct import check_hosts_are_distinct
 from provision.inventory.document import read
 from provision.inventory.groups import Surroundings, check_shared, driver_of, resolve_group
-from provision.inventory.hosts import normal_address
 from provision.inventory.keys import authorized_keys
 from provision.inventory.models import EngineModel, InventoryModel, SshModel, SwarmModel
 from provision.inventory.places import Places
@@ -148,37 +148,8 @@ def _groups(report: Report, machines: dict[Any, Any], around: Surroundings) -> t
                 hint="add a group: manager: {role: manager, count: 3}",
                 at_key=True,
             )
-        _check_hosts(report, groups, around.cluster)
+        check_hosts_are_distinct(report, groups, around.cluster)
     return groups
-
-
-def _check_hosts(report: Report, groups: tuple[Group, ...], cluster: str) -> None:
-    """Every machine once: by where SSH reaches it, by where the others do, by name."""
-    doors: dict[object, str] = {}
-    members: dict[str, str] = {}
-    names = {
-        f"{cluster}-{group.name}-{number}": f"machines.{group.name}"
-        for group in groups
-        if not group.hosts
-        for number in range(1, group.count + 1)
-    }
-    for group in groups:
-        for index, host in enumerate(group.hosts):
-            path = ("machines", group.name, "hosts", index)
-            here = f"machines.{group.name}.hosts[{index}]"
-            door = (normal_address(host.address), host.port or 22, host.jump)
-            if door in doors:
-                report.add(path, f"{host.address} is {doors[door]} already", hint="remove one of them")
-            elif host.private_address and normal_address(host.private_address) in members:
-                other = members[normal_address(host.private_address)]
-                report.add((*path, "private_address"), f"{host.private_address} is {other}'s already")
-            if host.name and host.name in names:
-                report.add((*path, "name"), f"{host.name} is the name of {names[host.name]} already")
-            doors.setdefault(door, here)
-            if host.private_address:
-                members.setdefault(normal_address(host.private_address), here)
-            if host.name:
-                names.setdefault(host.name, here)
 
 
 def _check_addresses(report: Report, swarm: SwarmModel, machines: int) -> None:

@@ -75,6 +75,13 @@ def remember(world: World, cluster: Cluster) -> ClusterState:
     return state if wanted == state else world.store.update(lambda _: replace(wanted, serial=state.serial))
 
 
+def tidy(paths: ClusterPaths) -> None:
+    """Remove the folders of a cluster that holds nothing any more; the last thing that a command does."""
+    for folder in (paths.logs, paths.folder, paths.root):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def abandon(paths: ClusterPaths) -> None:
     """A run that never began leaves nothing: what was made for a cluster that has no state goes again."""
     if paths.state.exists() or not paths.folder.exists():
