@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from provision.errors import ProvisionError
+from provision.errors import DriverError, ProvisionError
 from provision_nspawn.apt_sources import host_sources, image_sources
 from provision_nspawn.commands import Commands
 from provision_nspawn.layout import Layout
@@ -72,7 +72,7 @@ def finish_tree(made_of: Recipe, tree: Path) -> None:
 
 def _bootstrap(made_of: Recipe, tree: Path, commands: Commands) -> None:
     sources = image_sources(made_of.suite, mirror=made_of.mirror, host=host_sources())
-    commands.run(
+    argv = (
         # Dies with this process, and takes its children and their mounts along: a killed build leaves only files.
         *("setpriv", "--pdeathsig", "KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
@@ -80,9 +80,16 @@ def _bootstrap(made_of: Recipe, tree: Path, commands: Commands) -> None:
         f"--include={','.join(made_of.packages)}",
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "info", "locale")),
         *(made_of.suite, str(tree), *sources),
-        seconds=BUILD_SECONDS,
-        environ=_proxy(commands),
     )
+    try:
+        commands.run(*argv, seconds=BUILD_SECONDS, environ=_proxy(commands))
+    except DriverError as exc:
+        place = sources[0].split()[1] if sources else "Debian's default mirror"
+        raise DriverError(
+            f"image {made_of.name} could not be built from {place}",
+            detail=exc.detail,
+            hint=exc.hint or "if the mirror cannot be reached from here, name another with `mirror:`",
+        ) from exc
 
 
 def _proxy(commands: Commands) -> dict[str, str]:

@@ -30,12 +30,13 @@ Shell = Callable[[Machine, str], str]
 
 
 @pytest.fixture(scope="module")
-def layout() -> Iterator[Layout]:
+def layout(request: pytest.FixtureRequest) -> Iterator[Layout]:
     """A data folder on the disk that the images are on, inside namespaces of our own; removed with all in it."""
     if os.geteuid() != 0:
         pytest.skip("booting machines in namespaces of one's own needs root")
     data = DEFAULT_DATA / f"test-{os.getpid()}"
-    build_image(recipe("debian-12"), Layout(DEFAULT_DATA))
+    for made_of in getattr(request.module, "IMAGES", (recipe("debian-12"),)):
+        build_image(made_of, Layout(DEFAULT_DATA))  # now: inside there is no way to a mirror
     data.mkdir()
     (data / "images").symlink_to(DEFAULT_DATA / "images")
     patch = pytest.MonkeyPatch()

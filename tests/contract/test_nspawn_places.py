@@ -15,8 +15,12 @@ import provision
 from provision.driver import Machine
 from provision_nspawn.hello_image import TAG, busybox_of, hello_archive
 from provision_nspawn.layout import DEFAULT_DATA, Layout
+from provision_nspawn.recipes import recipe
 
 REPOSITORY = Path(provision.__file__).parent.parent
+
+#: What must be built before there is no way out.
+IMAGES = (recipe("debian-12"), recipe("debian-12", docker=False), recipe("debian-13"))
 
 #: Runs in a booted host, as whoever logged in.
 SCRIPT = """
@@ -91,7 +95,7 @@ def inner_host(
 ) -> Iterator[Callable[[str], str]]:
     """A booted host on which this Python and this source tree are, to run the driver on; `alice` may use sudo."""
     inner = layout.data / "inner"
-    (inner / "images").mkdir(parents=True)
+    (inner / "images").mkdir(parents=True, exist_ok=True)
     # An engine's worth of plain folder: an overlay's upper layer cannot be on the host's own overlay.
     binds = [f"{inner}:{DEFAULT_DATA}", f"{DEFAULT_DATA}/images:{DEFAULT_DATA}/images:ro", *python_binds()]
     machine = make(user="alice", options={"bind": binds})
@@ -127,7 +131,7 @@ def test_systemd_runs_the_machines_where_it_is_the_init(inner_host: Callable[[st
 
 def test_user_with_sudo_needs_not_be_root(inner_host: Callable[[str], str]) -> None:
     user = "env " + driver_command()
-    ((unit, _, state),) = json.loads(inner_host(f"{user} up"))
+    ((_, _, state),) = json.loads(inner_host(f"{user} up"))
     assert state == "Running"
     assert inner_host("id -un; stat -c %U /var/lib/provision/nspawn/inner").split() == ["alice", "root"]
     assert json.loads(inner_host(f"{user} down")) == []

@@ -1,0 +1,80 @@
+# Everything that a newcomer needs. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PYTHON ?= python3
+BIN := .venv/bin
+LAB := inventories/lab.yml
+HELLO := inventories/stacks/hello.tar
+# what the lab runs on: a command that must be there, and the Debian package that has it
+NEEDS := mmdebstrap:mmdebstrap systemd-nspawn:systemd-container ip:iproute2 nft:nftables ssh:openssh-client curl:curl
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
+
+.PHONY: setup
+setup: packages .venv/.ready ## Install system packages (apt) and the virtual environment
+
+.PHONY: packages
+packages:
+	@missing=(); \
+	for pair in $(NEEDS); do \
+	  PATH=$$PATH:/usr/sbin:/sbin command -v $${pair%%:*} >/dev/null || missing+=($${pair##*:}); \
+	done; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  $(SUDO) apt-get -q update && $(SUDO) apt-get -q -y install --no-install-recommends $${missing[@]}; \
+	fi
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+.PHONY: image
+image: setup $(HELLO) ## Build the lab's image and the hello stack's, unless they are cached
+	$(BIN)/python -m provision_nspawn.image debian-12
+
+$(HELLO): | setup
+	$(BIN)/python -m provision_nspawn.hello_image $@
+
+.PHONY: lab
+lab: image ## A swarm of three managers and two workers on this machine, with a stack that answers
+	$(BIN)/provision up $(LAB)
+	$(BIN)/provision docker -c $(LAB) node ls
+	$(BIN)/provision docker -c $(LAB) service ls
+	curl --fail --silent --show-error --max-time 10 "http://$$($(BIN)/provision ip lab-worker-1):8080/"
+
+.PHONY: lab-down
+lab-down: setup ## Remove the lab; nothing of it is left
+	$(BIN)/provision down $(LAB) --yes
+
+.PHONY: check
+check: setup ## Format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: setup ## The tests that need no host
+	$(BIN)/pytest -q -n 2 tests/unit tests/cli
+
+.PHONY: test
+test: check image test-packages ## Everything: checks, unit tests, and the main job on real hosts
+	$(BIN)/pytest -q -n 2 tests/unit tests/cli
+	$(BIN)/pytest -q tests/packaging tests/contract tests/lab
+
+.PHONY: test-packages
+test-packages: setup
+	@command -v docker >/dev/null || { \
+	  $(SUDO) apt-get -q update; \
+	  $(SUDO) apt-get -q -y install --no-install-recommends docker-cli || \
+	  $(SUDO) apt-get -q -y install --no-install-recommends docker.io; }
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches of the checkout (the lab's images stay)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache dist $(HELLO)
