@@ -200,7 +200,11 @@ class Connector:
         else:
             sock = _tcp(hop.address, hop.port, _HANDSHAKE)
         files = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
-        trust = Trust(machine=f"jump host {hop.alias}", users=users_known_hosts.lookup(files, hop.alias, hop.port))
+        trust = Trust(
+            machine=f"jump host {hop.alias}",
+            users=users_known_hosts.lookup(files, hop.alias, hop.port),
+            learn=f"log in to it once, compare the fingerprint and say yes: ssh -p {hop.port} {hop.user}@{hop.alias}",
+        )
         try:
             return self._session(hop.address, hop.port, hop.user, hop.identity_files, sock, trust, everything=True)
         except paramiko.AuthenticationException as refused:

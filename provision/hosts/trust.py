@@ -33,6 +33,8 @@ class Trust:
     pin: Callable[[str], None] = field(default=lambda _: None)
     #: where a pinned key stands, for the hint
     pinned_in: str = ""
+    #: how an unknown key becomes known, where it is not by the inventory
+    learn: str = ""
 
     def key_types(self) -> tuple[str, ...]:
         """The types of the keys that are known, the best known first, so that the server is asked for one of these."""
@@ -50,7 +52,7 @@ class Trust:
                 self.pin(_bare(offered))
             return
         if not self.accept_new:
-            raise _unknown(self.machine, offered)
+            raise _unknown(self, offered)
         self.pin(_bare(offered))
 
 
@@ -65,12 +67,13 @@ def _among(offered: str, known: Iterable[str]) -> bool:
     )
 
 
-def _unknown(machine: str, offered: str) -> HostKeyError:
+def _unknown(trust: Trust, offered: str) -> HostKeyError:
     kind = offered.split(maxsplit=1)[0]
     return HostKeyError(
-        f"{machine}: its SSH host key is not known",
+        f"{trust.machine}: its SSH host key is not known",
         detail=f"it offers {kind} {fingerprint(offered)}",
-        hint="compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's console, then set\n"
+        hint=trust.learn
+        or "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's console, then set\n"
         f"      `host_key: {fingerprint(offered)}` in the inventory, or run again with --accept-new-host-keys",
     )
 

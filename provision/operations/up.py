@@ -87,17 +87,20 @@ def up(
     `agree` is called with a plan that is not empty and raises when the user does not want it; nothing is changed then.
     """
     paths = place.paths(cluster.name)
-    with hold(paths, this_process(tuple(call.words))):
+    with hold(paths, this_process(tuple(call.words))) as killed:
         try:
             ensure_cluster_key(paths)
             with planned(cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, call=call) as made:
                 if made.plan.empty:
                     update_client(made.world, place)
                     return made.plan, None
-                agree(made.plan)
+                plan = made.plan
+                if killed is not None:
+                    plan = replace(plan, notices=(f"carries on where {killed} was cut short", *plan.notices))
+                agree(plan)
                 remember(made.world, cluster)
                 try:
-                    return made.plan, apply(made.world, place, made.plan, made.wanted, call)
+                    return plan, apply(made.world, place, plan, made.wanted, call)
                 finally:
                     update_client(made.world, place)
         finally:

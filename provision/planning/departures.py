@@ -122,7 +122,9 @@ def _depart(
             chain = _link(draft, chain, turn, name, "drain node", cause, Drain(name, node.id))
         if name in observed.facts:
             chain = _link(draft, chain, turn, name, "leave swarm", cause, Leave(name))
-        chain = _link(draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id, left=name in observed.facts))
+        chain = _link(
+            draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id, left=name in observed.facts)
+        )
     last = Release(machine, False, False) if machine.driver in wanted.adopting else Destroy(machine)
     verb = "release machine" if isinstance(last, Release) else "destroy machine"
     draft.add(Step(subject=name, verb=verb, cause=cause, action=last, needs=chain, after=turn - chain, destroys=True))

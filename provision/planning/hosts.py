@@ -90,7 +90,9 @@ def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, depa
         facts = observed.facts.get(spec.name)
         if facts is None:
             if wanted.touches(spec.name):
-                _configure(draft, action, "new machine", after=makers)
+                made = draft.ids("create machine", [spec.name]) | draft.ids("start machine", [spec.name])
+                cause = "new machine" if made else "nothing is known of it until it answers"
+                _configure(draft, action, cause, after=makers)
             continue
         changes, strangers = _changes(wanted, observed, action)
         if not changes and not strangers:

@@ -1,0 +1,162 @@
+"""Real clusters for the tests in this folder, in namespaces that the run makes for itself and removes.
+
+    def test_something(lab: Lab, shared: Shared) -> None: ...
+
+`lab` is a user's place with no cluster of its own (see lab_support.Lab); `cluster` makes small ones that go with their
+test or module; `shared` is one cluster of three managers and two workers for everybody: leave it as you found it.
+An image other than debian-12 is built before the namespaces are entered, when a test says
+`@pytest.mark.images("debian-13")`, or with `docker=False` for a bare one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lab_support import Lab, Ran, user_environment
+
+from provision.driver import Machine
+from provision_nspawn import NspawnDriver
+from provision_nspawn.image import build_image
+from provision_nspawn.layout import DEFAULT_DATA, Layout
+from provision_nspawn.recipes import Recipe, recipe
+from provision_nspawn.testing import leftovers, own_namespaces
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+Up = Callable[[str, str], Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "images(name, docker=True): a lab image that the test boots, beside debian-12")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The shared cluster `lab`: its inventory (the repository's own, with labels), and how its `up` went."""
+
+    inventory: Path
+    up: Ran
+
+
+@pytest.fixture(scope="package")
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require: Callable) -> Iterator[Lab]:  # type: ignore[type-arg]
+    """The place that all tests of this folder share. Its end fails when a machine has left anything behind."""
+    require(os.geteuid() == 0, "booting machines in namespaces of one's own needs root")
+    require(shutil.which("systemd-nspawn", path=f"{os.defpath}:/usr/sbin"), "systemd-nspawn is not installed")
+    for made_of in _recipes(request.session.items):
+        build_image(made_of, Layout(DEFAULT_DATA))  # now: inside there is no way to a mirror
+    root = tmp_path_factory.mktemp("lab")
+    # on the disk that the images are on: an overlay does not stack on every /tmp
+    data = DEFAULT_DATA / f"lab-{os.getpid()}"
+    data.mkdir()
+    (data / "images").symlink_to(DEFAULT_DATA / "images")
+    layout = Layout(data)
+    for name in ("home", "inventories"):
+        (root / name).mkdir(mode=0o700)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PROVISION_DATA_DIR", str(data))
+    made = Lab(root=root, layout=layout, environ=user_environment(root, layout), archive=root / "hello.tar")
+    left: list[str] = []
+    try:
+        with own_namespaces(), _home_in_passwd(root):
+            made.command(sys.executable, "-m", "provision_nspawn.hello_image", made.archive).ok()
+            yield made
+            left += leftovers(layout)
+            _destroy_all(layout)
+    finally:
+        patch.undo()
+        shutil.rmtree(data)
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="package")
+def shared(lab: Lab) -> Iterator[Shared]:
+    """Three managers and two workers that run the hello stack: inventories/lab.yml, the workers labelled."""
+    stacks = REPOSITORY / "inventories" / "stacks"
+    shutil.copytree(stacks, lab.inventories / "stacks", ignore=shutil.ignore_patterns("*.tar"))
+    shutil.copy(lab.archive, lab.inventories / "stacks" / "hello.tar")
+    plain = (REPOSITORY / "inventories" / "lab.yml").read_text()
+    text = plain.replace("    role: worker\n", "    role: worker\n    labels: {tier: web}\n")
+    assert text != plain
+    path = lab.write("lab.yml", text)
+    try:
+        yield Shared(inventory=path, up=lab.run("up", path).ok())
+    finally:
+        lab.remove("lab")
+
+
+@pytest.fixture(scope="module")
+def module_cluster(lab: Lab) -> Iterator[Up]:
+    """`module_cluster(name, inventory text)` writes NAME.yml, runs `up`, returns the file; gone with the module."""
+    yield from _clusters(lab)
+
+
+@pytest.fixture
+def cluster(lab: Lab) -> Iterator[Up]:
+    """The same; gone with the test."""
+    yield from _clusters(lab)
+
+
+@pytest.fixture
+def unmade(lab: Lab) -> Iterator[Up]:
+    """The same without `up`: the test makes the cluster, or part of it. What came of it goes with the test."""
+    yield from _clusters(lab, up=False)
+
+
+def _clusters(lab: Lab, *, up: bool = True) -> Iterator[Up]:
+    names: list[str] = []
+
+    def make(name: str, text: str) -> Path:
+        names.append(name)
+        path = lab.write(f"{name}.yml", text)
+        if up:
+            lab.run("up", path).ok()
+        return path
+
+    try:
+        yield make
+    finally:
+        for name in names:
+            lab.remove(name)
+
+
+def _recipes(items: list[pytest.Item]) -> set[Recipe]:
+    marks = (mark for item in items for mark in item.iter_markers("images"))
+    return {recipe("debian-12"), *(recipe(*mark.args, **mark.kwargs) for mark in marks)}
+
+
+class _home_in_passwd:  # noqa: N801 # reads like the function that it is at its use
+    """OpenSSH takes the home from the password database, whatever HOME says; ours says the lab's, in our mounts only."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __enter__(self) -> None:
+        lines = Path("/etc/passwd").read_text().splitlines()
+        users = [line.split(":") for line in lines if line]
+        for user in users:
+            if user[2] == "0":
+                user[5] = str(self._root / "home")
+        changed = self._root / "passwd"
+        changed.write_text("".join(f"{':'.join(user)}\n" for user in users))
+        changed.chmod(0o644)
+        subprocess.run(("mount", "--bind", changed, "/etc/passwd"), check=True)
+
+    def __exit__(self, *_: object) -> None:
+        # the process keeps these mounts when it leaves the network
+        subprocess.run(("umount", "/etc/passwd"), check=True)
+
+
+def _destroy_all(layout: Layout) -> None:
+    driver = NspawnDriver({})
+    machines: list[Machine] = []
+    for folder in list(layout.machines.iterdir()) if layout.machines.exists() else []:
+        machines += driver.discover(folder.name)
+    for machine in machines:
+        driver.destroy(machine)
