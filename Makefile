@@ -64,9 +64,15 @@ unit: setup ## The tests that need no host
 	$(BIN)/pytest -q -n 2 tests/unit tests/cli
 
 .PHONY: test
-test: check image test-packages ## Everything: checks, unit tests, and the main job on real hosts
+test: check test-packages test-images ## Everything: checks, unit tests, and the main job on real hosts
 	$(BIN)/pytest -q -n 2 tests/unit tests/cli
 	$(BIN)/pytest -q tests/packaging tests/contract tests/lab
+
+# before the tests: inside their namespaces there is no way out to a mirror
+.PHONY: test-images
+test-images: image
+	$(BIN)/python -m provision_nspawn.image debian-13
+	$(BIN)/python -m provision_nspawn.image --bare debian-12
 
 .PHONY: test-packages
 test-packages: setup

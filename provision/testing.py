@@ -64,7 +64,7 @@ class Harness(abc.ABC):
 
     def crash(self, spec: MachineSpec, seconds: float) -> None:  # noqa: ARG002
         """Create the machine in another process, and kill that with SIGKILL after so many seconds."""
-        raise unittest.SkipTest("the harness has no way to crash")
+        raise unittest.SkipTest("does not apply: the harness has no way to crash")
 
 
 class DriverContract:
@@ -120,7 +120,7 @@ class DriverContract:
     def test_adopted_machine_is_left_alone(self, harness: Harness) -> None:
         """A driver that adopts finds nothing by itself, and its destroy leaves the host as it is."""
         if not harness.driver.adopts:
-            raise unittest.SkipTest("the driver makes its machines")
+            raise unittest.SkipTest("does not apply: the driver makes its machines")
         (spec,) = harness.specs("pvtest-adopt", 1)
         machine = harness.driver.create(spec)
         harness.driver.destroy(machine)
@@ -153,7 +153,7 @@ class DriverContract:
         specs = harness.specs("pvtest-key", 1)
         key = specs[0].host_key
         if key is None or harness.driver.adopts:
-            raise unittest.SkipTest("the driver does not choose host keys")
+            raise unittest.SkipTest("does not apply: the driver does not choose host keys")
         with _made(harness, specs) as (machine,):
             wanted = " ".join(key.public.split()[:2])
             assert [" ".join(each.split()[:2]) for each in machine.host_keys] == [wanted]
@@ -220,7 +220,7 @@ class DriverContract:
         """Stop, start and kill do what they say, twice too, and the machine stays the same one."""
         driver = harness.driver
         if not isinstance(driver, Power):
-            raise unittest.SkipTest("the driver has no power switch")
+            raise unittest.SkipTest("does not apply: the driver has no power switch")
 
         def state() -> MachineState:
             (found,) = driver.discover("pvtest-power")
@@ -241,7 +241,7 @@ class DriverContract:
         """Also right after the machine was made, when it may have printed nothing."""
         driver = harness.driver
         if not isinstance(driver, Console):
-            raise unittest.SkipTest("the driver has no console")
+            raise unittest.SkipTest("does not apply: the driver has no console")
         with _made(harness, harness.specs("pvtest-console", 1)) as (machine,):
             assert isinstance(driver.console(machine), str)
 
@@ -294,12 +294,12 @@ def _made(harness: Harness, specs: Sequence[MachineSpec]) -> Iterator[tuple[Mach
 
 def _needs_own_machines(harness: Harness) -> None:
     if harness.driver.adopts:
-        raise unittest.SkipTest("the driver adopts machines")
+        raise unittest.SkipTest("does not apply: the driver adopts machines")
 
 
 def _crashes(harness: Harness) -> Sequence[float]:
     if not harness.crash_after:
-        raise unittest.SkipTest("the harness has no way to crash")
+        raise unittest.SkipTest("does not apply: the harness has no way to crash")
     return harness.crash_after
 
 

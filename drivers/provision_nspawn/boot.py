@@ -68,7 +68,14 @@ def start(subject: Subject, record: MachineRecord, layout: Layout, commands: Com
     where = cgroups.hierarchies()
     limits = cgroups.groups(unit, where, memory=record.memory, cpus=record.cpus)
     if not subject.systemd and any("memory.max" in each or "cpu.max" in each for _, each in limits):
-        cgroups.offer_controllers(where, wanted=("memory", "cpu"))
+        try:
+            cgroups.offer_controllers(where, wanted=("memory", "cpu"))
+        except OSError as exc:
+            raise DriverError(
+                f"{record.name} cannot be limited here: the kernel does not hand on memory and cpu control groups",
+                detail=str(exc),
+                hint="leave out `memory` and `cpus`",
+            ) from exc
     launch = {
         "argv": nspawn_argv(subject, record, hosts=layout.cluster(record.cluster) / "hosts"),
         "environ": {

@@ -30,9 +30,9 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LEAST_MEMORY = 128 * 1024**2
 
 
-def check_host(layout: Layout) -> tuple[Finding, ...]:
-    """What keeps any machine from being made here."""
-    return tuple(_host_findings(layout))
+def check_host(layout: Layout, *, search_path: str = SEARCH_PATH) -> tuple[Finding, ...]:
+    """What keeps any machine from being made here; programs are looked for in `search_path`."""
+    return tuple(_host_findings(layout, search_path))
 
 
 def check_specs(layout: Layout, specs: Sequence[MachineSpec]) -> tuple[Finding, ...]:
@@ -43,11 +43,11 @@ def check_specs(layout: Layout, specs: Sequence[MachineSpec]) -> tuple[Finding, 
     return tuple(dict.fromkeys(found))
 
 
-def _host_findings(layout: Layout) -> Iterator[Finding]:
+def _host_findings(layout: Layout, search_path: str) -> Iterator[Finding]:
     if platform.system() != "Linux":
         yield Finding(summary="driver nspawn needs Linux", fix="use another driver, or work in a Linux VM")
         return
-    missing = [name for name in PACKAGES if shutil.which(name, path=SEARCH_PATH) is None]
+    missing = [name for name in PACKAGES if shutil.which(name, path=search_path) is None]
     for name in missing:
         yield Finding(summary=f"the program {name!r} is missing", fix=f"apt-get install {PACKAGES[name]}")
     if not _KEYRING.exists():
@@ -58,7 +58,7 @@ def _host_findings(layout: Layout) -> Iterator[Finding]:
     if "\toverlay" not in Path("/proc/filesystems").read_text() and not _module_exists("overlay"):
         yield Finding(summary="this kernel has no overlayfs", fix="modprobe overlay, or boot a kernel that has it")
     if os.geteuid() != 0:
-        yield from _sudo_findings()
+        yield from _sudo_findings(search_path)
     existing = next(path for path in (layout.data, *layout.data.parents) if path.exists())
     if shutil.disk_usage(existing).free < 2 * 1024**3:
         yield Finding(
@@ -68,8 +68,8 @@ def _host_findings(layout: Layout) -> Iterator[Finding]:
         )
 
 
-def _sudo_findings() -> Iterator[Finding]:
-    sudo = shutil.which("sudo", path=SEARCH_PATH)
+def _sudo_findings(search_path: str) -> Iterator[Finding]:
+    sudo = shutil.which("sudo", path=search_path)
     if sudo is None:
         yield Finding(summary="not root, and there is no sudo", fix="run as root, or as root: apt-get install sudo")
         return

@@ -154,8 +154,8 @@ class NspawnDriver:
 def _state(record: MachineRecord, paths: MachinePaths) -> tuple[MachineState, str]:
     if not record.made:
         if is_locked(paths.root):
-            return MachineState.STARTING, ""
-        return MachineState.ERROR, "half made: a create or destroy did not finish"
+            return (MachineState.STOPPING if record.leaving else MachineState.STARTING), ""
+        return MachineState.ERROR, f"half {'removed' if record.leaving else 'made'}: the last run did not finish it"
     return (MachineState.RUNNING if is_alive(read_process(paths)) else MachineState.STOPPED), ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -11,6 +12,8 @@ from pathlib import Path
 from provision.errors import DriverError
 
 DEFAULT_DATA = Path("/var/lib/provision")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,12 @@ class Layout:
         return self.data / "nspawn"
 
     def cluster(self, cluster: str) -> Path:
-        """A cluster's folder: cluster.json, hosts, one folder a machine."""
-        return self.machines / cluster
+        """A cluster's folder: cluster.json, hosts, one folder a machine. Raises DriverError for a name that is none."""
+        return self.machines / _checked(cluster)
 
     def machine(self, cluster: str, name: str) -> MachinePaths:
-        """A machine's folder."""
-        return MachinePaths(self.cluster(cluster) / name)
+        """A machine's folder. Raises DriverError for a name that is none."""
+        return MachinePaths(self.cluster(cluster) / _checked(name))
 
     def image(self, digest: str) -> Path:
         """A finished image: tree/ and recipe.json."""
@@ -114,6 +117,13 @@ def mac_address(bridge: str, address: IPv4Address) -> str:
     """A MAC that stays with the address, so neighbours' caches stay right when it is used again."""
     raw = bytes([0x02]) + bytes.fromhex(_digest(bridge, str(address))[:10])
     return ":".join(f"{byte:02x}" for byte in raw)
+
+
+def _checked(name: str) -> str:
+    """These become folders that root removes with all in them: no name may lead anywhere else."""
+    if not _NAME.fullmatch(name):
+        raise DriverError(f"{name!r} is no name for a cluster or machine", hint="letters, digits and hyphens")
+    return name
 
 
 def _digest(*parts: str) -> str:

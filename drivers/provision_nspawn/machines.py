@@ -38,6 +38,7 @@ def create(layout: Layout, request: CreateRequest) -> MachineRecord:
         key = request.host_key or _new_host_key()
         record = replace(
             found,
+            leaving=False,
             digest=made_of.digest,
             image=request.image,
             user=request.user,
@@ -140,7 +141,7 @@ def _mark_unmade(paths: MachinePaths) -> None:
     with contextlib.suppress(ProvisionError):
         record = read_machine(paths)
         if record is not None and record.made:
-            write_record(paths.record, replace(record, made=False))
+            write_record(paths.record, replace(record, made=False, leaving=True))
 
 
 def _unenforced(request: CreateRequest, subject: Subject) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def networks_in_use(commands: Commands) -> tuple[IPv4Network, ...]:
     """Every IPv4 network that this namespace routes or has an address in, the default route aside."""
     routes = json.loads(commands.run("ip", "-4", "-json", "route", "show", "table", "all") or "[]")
     addresses = json.loads(commands.run("ip", "-4", "-json", "address", "show") or "[]")
-    return tuple(_networks(routes, addresses))
+    return tuple(networks_of(routes, addresses))
 
 
 def has_default_route(commands: Commands) -> bool:
@@ -95,7 +95,8 @@ def remove_namespace(names: KernelNames, commands: Commands) -> None:
         path.unlink(missing_ok=True)
 
 
-def _networks(routes: Iterable[dict[str, Any]], links: Iterable[dict[str, Any]]) -> Iterable[IPv4Network]:
+def networks_of(routes: Iterable[dict[str, Any]], links: Iterable[dict[str, Any]]) -> Iterable[IPv4Network]:
+    """The networks in what `ip -json route` and `ip -json address` say."""
     for route in routes:
         if route.get("type", "unicast") == "unicast" and route["dst"] != "default":
             yield IPv4Network(route["dst"], strict=False)

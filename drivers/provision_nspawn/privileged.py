@@ -66,8 +66,11 @@ def call(verb: str, payload: Payload) -> dict[str, Any]:
 
 
 def perform(verb: str, payload: Payload) -> dict[str, Any]:
-    """Do it in this process, which is root's."""
-    return _VERBS[verb](Layout(Path(payload["data"])), payload)
+    """Do it in this process, which is root's. What the system refuses (a full disk, say) is a DriverError too."""
+    try:
+        return _VERBS[verb](Layout(Path(payload["data"])), payload)
+    except OSError as exc:
+        raise DriverError(f"nspawn {verb} failed: {exc}") from exc
 
 
 def _create(layout: Layout, payload: Payload) -> dict[str, Any]:

@@ -36,7 +36,10 @@ def is_alive(process: ProcessRecord | None) -> bool:
 
 
 def children(pid: int) -> tuple[int, ...]:
-    """The processes whose parent it is now."""
+    """The processes whose parent is this process's first thread, which is the only one that systemd-nspawn has."""
+    with contextlib.suppress(OSError):
+        return tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    # A kernel without CONFIG_PROC_CHILDREN, or the process is gone.
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

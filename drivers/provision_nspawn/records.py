@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +41,7 @@ class ClusterRecord:
 class MachineRecord:
     """machine.json: one machine that is ours. Nothing in it is secret; anybody here may read it.
 
-    `made` is False until create has finished, and False again once destroy has begun. Sizes are bytes.
+    `made` is False until create has finished, and again once destroy has begun, which `leaving` tells. Sizes are bytes.
     """
 
     cluster: str
@@ -61,9 +61,8 @@ class MachineRecord:
     binds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     made: bool = False
-    made_by: str = "provision nspawn"
+    leaving: bool = False
     version: int = VERSION
-    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from provision.execution.settle import settled
 from provision.execution.world import World
 from provision.hosts.changes import due
 from provision.hosts.release import fragments
-from provision.planning.actions import Adopt, Configure, Create, Destroy, Reach, Release, Start
+from provision.planning.actions import Adopt, Configure, Create, Destroy, Forget, Reach, Release, Start
 from provision.planning.checks import host_problems
 from provision.planning.hosts import desired_host, member_address
 from provision.planning.wanted import Wanted
@@ -119,6 +119,12 @@ def destroy(world: World, action: Destroy, _say: Say) -> Outcome:
     with world.gate(machine.driver):
         world.drivers[machine.driver].destroy(machine)
     _forget(world, machine.name)
+    return Outcome()
+
+
+def forget(world: World, action: Forget, _say: Say) -> Outcome:
+    """Only what we remember of it: its number and name are free again."""
+    _forget(world, action.machine)
     return Outcome()
 
 

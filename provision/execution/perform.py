@@ -60,6 +60,8 @@ class Performer:
                 return swarm.remove_node(world, watch, action, say)
             case actions.Destroy():
                 return machines.destroy(world, action, say)
+            case actions.Forget():
+                return machines.forget(world, action, say)
             case actions.Release():
                 return machines.release(world, action, say)
             case _:

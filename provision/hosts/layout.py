@@ -3,6 +3,10 @@
 DIRECTORY = "/etc/provision"
 OWNER = f"{DIRECTORY}/owner.json"
 ADDED_KEYS = f"{DIRECTORY}/authorized_keys.added"
+#: how long authorized_keys was when its last line had no newline; and that the file, or its folder, was not there
+KEYS_UNENDED = f"{DIRECTORY}/authorized_keys.unended"
+KEYS_FILE_MADE = f"{DIRECTORY}/authorized_keys.made"
+KEYS_FOLDER_MADE = f"{DIRECTORY}/ssh.made"
 INSTALLED = f"{DIRECTORY}/packages.installed"
 LOADED_IMAGES = f"{DIRECTORY}/images.loaded"
 DAEMON_BEFORE = f"{DIRECTORY}/daemon.json.before"

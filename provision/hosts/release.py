@@ -14,8 +14,9 @@ def fragments(*, user: str, member: bool, purge: bool) -> tuple[Fragment, ...]:
         steps.append(Fragment("leave swarm", "docker swarm leave --force"))
     steps += [
         Fragment("remove images", _IMAGES),
-        Fragment("purge packages", _PURGE) if purge else Fragment("restore daemon.json", _DAEMON),
+        # before the packages, of which nft may be one
         Fragment("remove firewall", REMOVE),
+        Fragment("purge packages", _PURGE) if purge else Fragment("restore daemon.json", _DAEMON),
         Fragment("remove keys", _keys(user)),
         Fragment("remove mark", f"rm -rf {layout.DIRECTORY}"),
     ]
@@ -37,24 +38,39 @@ if [ -e {layout.DAEMON_BEFORE} ]; then
   if systemctl --quiet is-active docker.service; then systemctl restart docker.service; fi
 fi"""
 
+#: packages that we installed, and Docker's data with them if its engine is among those: it was not there before us
 _PURGE = f"""\
+engine=no
+if grep -qsx docker.io {layout.INSTALLED}; then
+  engine=ours
+  systemctl stop docker.socket docker.service 2>/dev/null || true
+fi
+{_DAEMON}
 if [ -s {layout.INSTALLED} ]; then
   export DEBIAN_FRONTEND=noninteractive
-  systemctl stop docker.socket docker.service 2>/dev/null || true
   # shellcheck disable=SC2046 # one package a line, made by us
   apt-get -q -y -o DPkg::Lock::Timeout=300 purge --autoremove $(sort -u {layout.INSTALLED})
+fi
+if [ $engine = ours ]; then
   find /var/lib/docker /var/lib/containerd -mindepth 1 -delete 2>/dev/null || true
   rmdir /var/lib/docker /var/lib/containerd 2>/dev/null || true
-  rm -rf /etc/docker
-elif [ -e {layout.DAEMON_BEFORE} ]; then
-{_DAEMON}
+  rm -f /etc/docker/key.json
+  rmdir /etc/docker 2>/dev/null || true
 fi"""
 
 
 def _keys(user: str) -> str:
+    kept = f"{layout.DIRECTORY}/authorized_keys.kept"
     return f"""\
-file="$(getent passwd {command(user)} | cut -d: -f6)/.ssh/authorized_keys"
+folder="$(getent passwd {command(user)} | cut -d: -f6)/.ssh"
+file="$folder/authorized_keys"
 if [ -e {layout.ADDED_KEYS} ] && [ -e "$file" ]; then
-  grep -vxFf {layout.ADDED_KEYS} "$file" >{layout.DIRECTORY}/authorized_keys.kept || true
-  cat {layout.DIRECTORY}/authorized_keys.kept >"$file"
-fi"""
+  grep -vxFf {layout.ADDED_KEYS} "$file" >{kept} || true
+  if [ -e {layout.KEYS_UNENDED} ]; then
+    size=$(cat {layout.KEYS_UNENDED})
+    [ "$(wc -c <{kept})" -ne $((size + 1)) ] || truncate -s "$size" {kept}
+  fi
+  cat {kept} >"$file"
+fi
+if [ -e {layout.KEYS_FILE_MADE} ] && [ ! -s "$file" ]; then rm -f "$file"; fi
+if [ -e {layout.KEYS_FOLDER_MADE} ]; then rmdir "$folder" 2>/dev/null || true; fi"""

@@ -141,6 +141,13 @@ class Destroy:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop our record of a machine that its driver does not have any more."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Take back all that we put on an adopted host; `purge` takes the engine too. `forget`: even if it is not there."""
 
@@ -166,5 +173,6 @@ Action: TypeAlias = (
     | Leave
     | RemoveNode
     | Destroy
+    | Forget
     | Release
 )

@@ -24,7 +24,18 @@ def problems(wanted: Wanted, observed: Observation) -> tuple[ProvisionError, ...
         if facts is not None:
             found += host_problems(wanted, spec, facts)
             found += _membership(wanted, observed, facts)
-    return (*found, *_twins(observed, wanted))
+    return (*found, *_nothing_to_join(wanted, observed), *_twins(observed, wanted))
+
+
+def _nothing_to_join(wanted: Wanted, observed: Observation) -> list[ProvisionError]:
+    if observed.swarm is not None or all(wanted.touches(manager) for manager in wanted.managers):
+        return []
+    return [
+        ProvisionError(
+            "there is no swarm that new machines could join, or none of its managers answers",
+            hint="let provision up form it or bring it back first",
+        )
+    ]
 
 
 def host_problems(wanted: Wanted, spec: MachineSpec, facts: HostFacts) -> list[ProvisionError]:

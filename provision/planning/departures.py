@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from provision.driver import Machine, Role
 from provision.errors import PlanError, ProvisionError
-from provision.planning.actions import Demote, Destroy, Drain, Leave, Release, RemoveNode
+from provision.planning.actions import Demote, Destroy, Drain, Forget, Leave, Release, RemoveNode
 from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL, Observation
 from provision.planning.plan import Draft, Step
+from provision.planning.swarm import is_demoted
 from provision.planning.wanted import Wanted
 from provision.swarm.quorum import removal_is_safe
 from provision.swarm.values import Node
@@ -36,7 +37,8 @@ def ghosts(wanted: Wanted, observed: Observation) -> tuple[Node, ...]:
 def _stands(name: str, node: Node, observed: Observation) -> bool:
     """Whether this machine is this node: by what it says itself, or, while it does not answer, by our label."""
     facts = observed.facts.get(name)
-    return facts is None or facts.node.node_id == node.id
+    # an engine that is stopped names no node, and will be the same one when it runs again
+    return facts is None or not facts.engine.running or facts.node.node_id == node.id
 
 
 def plan_departures(
@@ -52,25 +54,46 @@ def plan_departures(
     """demote, drain, leave, remove node, destroy; managers one at a time, and only while the quorum holds.
 
     `lost` are nodes that no machine stands behind; they are struck off. Raises PlanError where the quorum would not
-    hold, unless `force`.
+    hold, unless `force`. A manager that leaves needs those that come to be there.
     """
-    names, lost = tuple(names), tuple(lost)
+    # managers that do not answer go before those that do: the quorum is safest so
+    names = sorted(names, key=lambda name: (node := observed.node_of(name)) is not None and node.is_reachable_manager)
+    departing_nodes = [node for name in names if (node := observed.node_of(name)) is not None]
+    lost = [node for node in lost if node not in departing_nodes]
+    newcomers = _new_managers(draft, wanted, observed)
     if not force:
-        _guard_quorum(draft, wanted, observed, [observed.node_of(name) for name in names] + list(lost))
+        _guard_quorum(observed, [*departing_nodes, *lost, *_demoted(wanted, observed)], arriving=len(newcomers))
     arrivals = draft.ids("join as manager", wanted.names) | draft.ids("join as worker", wanted.names)
     turn = arrivals | draft.ids("update node", wanted.names)
     for node in lost:
         turn |= {_strike(draft, node, turn)}
     for name in names:
-        turn |= _depart(draft, wanted, observed.machines[name], observed, turn, cause)
-    _close_ports(draft, wanted, observed, names)
+        turn |= _depart(draft, wanted, observed.machines[name], observed, newcomers, turn, cause)
 
 
-def _guard_quorum(draft: Draft, wanted: Wanted, observed: Observation, nodes: list[Node | None]) -> None:
-    leaving = [node for node in nodes if node is not None and node.reachability]
+def plan_forgetting(draft: Draft, observed: Observation, names: Iterable[str]) -> None:
+    """Drop the records of those machines that are gone already, so that their numbers are free."""
+    for name in names:
+        if name in observed.recorded and name not in observed.machines:
+            draft.add(Step(subject=name, verb="forget machine", cause="does not exist any more", action=Forget(name)))
+
+
+def _new_managers(draft: Draft, wanted: Wanted, observed: Observation) -> frozenset[str]:
+    """The steps that add to the number of managers. One that is merely silent now is in that number already."""
+    nodes = {name: observed.node_of(name) for name in wanted.managers}
+    fresh = [name for name, node in nodes.items() if node is None or not node.reachability]
+    return draft.ids("join as manager", fresh) | draft.ids("update node", fresh)
+
+
+def _demoted(wanted: Wanted, observed: Observation) -> list[Node]:
+    nodes = ((spec, observed.node_of(spec.name)) for spec in wanted if wanted.touches(spec.name))
+    return [node for spec, node in nodes if node is not None and is_demoted(spec, node)]
+
+
+def _guard_quorum(observed: Observation, nodes: list[Node], *, arriving: int) -> None:
+    leaving = [node for node in nodes if node.reachability]
     if observed.swarm is None or not leaving:
         return
-    arriving = len(draft.ids("join as manager", wanted.names))
     managers = len(observed.swarm.managers) + arriving
     reachable = observed.swarm.reachable_managers + arriving
     silent_leaving = sum(1 for node in leaving if not node.is_reachable_manager)
@@ -110,11 +133,17 @@ def _strike(draft: Draft, node: Node, turn: frozenset[str]) -> str:
 
 
 def _depart(
-    draft: Draft, wanted: Wanted, machine: Machine, observed: Observation, turn: frozenset[str], cause: str
+    draft: Draft,
+    wanted: Wanted,
+    machine: Machine,
+    observed: Observation,
+    newcomers: frozenset[str],
+    turn: frozenset[str],
+    cause: str,
 ) -> frozenset[str]:
     """The steps for one machine; returns those that the next one must wait for."""
     node, name = observed.node_of(machine.name), machine.name
-    chain: frozenset[str] = frozenset()
+    chain = newcomers if node is not None and node.role is Role.MANAGER else frozenset()
     if node is not None:
         if node.role is Role.MANAGER:
             chain = _link(draft, chain, turn, name, "demote node", cause, Demote(name, node.id))
@@ -145,14 +174,16 @@ def _link(
     return frozenset({draft.add(step)})
 
 
-def _close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tuple[str, ...]) -> None:
+def close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tuple[str, ...]) -> None:
     """Those that stay forget the addresses of those that left."""
     if not names or not wanted.cluster.firewall:
         return
     gone = draft.ids("remove node", names) | draft.ids("destroy machine", names) | draft.ids("release machine", names)
     for spec in wanted:
-        if spec.name not in observed.facts:
+        configured = draft.ids("configure", [spec.name])
+        if spec.name not in observed.facts and not configured:
             continue
+        # what is configured in this run learnt of the leavers, for as long as they are there
         action = wanted.configure(spec, wanted.names, ports_only=True)
         draft.add(
             Step(
@@ -160,6 +191,7 @@ def _close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tup
                 verb="close ports",
                 cause=f"members have left: {', '.join(names)}",
                 action=action,
-                after=gone | draft.ids("configure", [spec.name]),
+                needs=frozenset() if spec.name in observed.facts else configured,
+                after=gone | (configured if spec.name in observed.facts else frozenset()),
             )
         )

@@ -10,7 +10,7 @@ from provision.driver import Machine, MachineSpec, MachineState
 from provision.hosts.changes import Change, due
 from provision.hosts.desired import HostDesired
 from provision.hosts.facts import HostFacts
-from provision.inventory.cluster import EngineInstall
+from provision.inventory.cluster import EngineInstall, EngineSettings
 from provision.planning.actions import Adopt, Configure, Create, Reach, Start
 from provision.planning.observation import Observation
 from provision.planning.plan import Draft, Step
@@ -103,6 +103,23 @@ def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, depa
         if facts.node.member and any(change.disrupts for change in changes):
             disruptive.append(step)
     _take_turns(draft, disruptive, managers=frozenset(wanted.managers))
+    for name in departing:
+        _open_leaving_manager(draft, wanted, observed, name, members, after=makers)
+
+
+def _open_leaving_manager(
+    draft: Draft, wanted: Wanted, observed: Observation, name: str, members: tuple[str, ...], *, after: frozenset[str]
+) -> None:
+    """Newcomers may have no other door than a manager that leaves once they are in."""
+    facts = observed.facts.get(name)
+    if facts is None or not facts.node.manager or facts.firewall.rules is None:
+        return
+    action = Configure(machine=name, manager=True, members=members, engine=EngineSettings(), ports_only=True)
+    changes, strangers = _changes(wanted, observed, action)
+    new = any(change.cause.startswith("new members") for change in changes)
+    if wanted.cluster.firewall and (strangers or new):
+        cause = "; ".join([*(change.cause for change in changes), *_welcome(strangers)])
+        _configure(draft, action, cause, after=after)
 
 
 def _configure(

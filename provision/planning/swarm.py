@@ -23,14 +23,19 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
                 needs=_ready(draft, first.name),
             )
         )
+    demoted: list[tuple[MachineSpec, Node]] = []
     for spec in wanted:
         node = observed.node_of(spec.name)
         if spec is first or not wanted.touches(spec.name):
             continue
-        if _is_member(spec, node, observed):
-            _update(draft, wanted, spec, node)
+        if not _is_member(spec, node, observed):
+            _join(draft, wanted, observed, spec, first)
+        elif node is not None and is_demoted(spec, node):
+            demoted.append((spec, node))
         else:
-            _join(draft, wanted, spec, first)
+            _update(draft, wanted, spec, node)
+    for spec, node in demoted:  # the last, so that they find those who take their place
+        _update(draft, wanted, spec, node)
 
 
 def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
@@ -54,14 +59,15 @@ def _ready(draft: Draft, machine: str) -> frozenset[str]:
     return draft.ids("configure", [machine]) | draft.ids("reach", [machine])
 
 
-def _join(draft: Draft, wanted: Wanted, spec: MachineSpec, first: MachineSpec | None) -> None:
+def _join(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec, first: MachineSpec | None) -> None:
     needs = _ready(draft, spec.name)
     if first is not None:
         needs |= draft.ids("init swarm", [first.name])
     # the managers must let the newcomer in before it knocks
-    after = draft.ids("configure", wanted.managers) | draft.ids("open ports", wanted.managers)
+    leaving = observed.machines.keys() - set(wanted.names)
+    after = draft.ids("configure", wanted.managers) | draft.ids("open ports", {*wanted.managers, *leaving})
     if spec.role is Role.MANAGER:  # one change of the Raft membership at a time
-        after |= draft.ids("join as manager", wanted.managers)
+        after |= draft.ids("join as manager", wanted.managers) | draft.ids("update node", wanted.managers)
     draft.add(
         Step(
             subject=spec.name,
@@ -79,13 +85,20 @@ def _update(draft: Draft, wanted: Wanted, spec: MachineSpec, node: Node | None) 
     causes = node_differences(target, node)
     if not causes:
         return
-    demoted = node is not None and node.role is Role.MANAGER and target.role is Role.WORKER
     after = draft.ids("configure", [spec.name])
-    if demoted:
-        after |= draft.ids("join as manager", wanted.managers) | draft.ids("update node", wanted.names)
-    elif node is not None and node.role is not target.role:
-        after |= draft.ids("join as manager", wanted.managers)
-    draft.add(Step(subject=spec.name, verb="update node", cause="; ".join(causes), action=target, after=after))
+    needs: frozenset[str] = frozenset()
+    managers = draft.ids("join as manager", wanted.managers) | draft.ids("update node", wanted.managers)
+    if node is not None and is_demoted(spec, node):
+        needs, after = managers, after | draft.ids("update node", wanted.names) - managers
+    elif node is not None and node.role is not target.role:  # one change of the Raft membership at a time
+        after |= managers
+    step = Step(subject=spec.name, verb="update node", cause="; ".join(causes), action=target, needs=needs, after=after)
+    draft.add(step)
+
+
+def is_demoted(spec: MachineSpec, node: Node) -> bool:
+    """Whether a manager shall become a worker, because its group's role has changed."""
+    return node.role is Role.MANAGER and spec.role is Role.WORKER
 
 
 def node_differences(target: UpdateNode, node: Node | None) -> list[str]:

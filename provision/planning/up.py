@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provision.errors import PlanError
 from provision.planning.checks import notices, problems
-from provision.planning.departures import departing, ghosts, plan_departures
+from provision.planning.departures import close_ports, departing, ghosts, plan_departures, plan_forgetting
 from provision.planning.hosts import plan_configuration, plan_machines
 from provision.planning.observation import MACHINE_LABEL, Observation
 from provision.planning.plan import Draft, Plan
@@ -28,7 +28,10 @@ def plan_up(wanted: Wanted, observed: Observation) -> Plan:
     plan_swarm(draft, wanted, observed)
     plan_images(draft, wanted, observed)
     if wanted.only is None:
-        plan_departures(draft, wanted, observed, gone, ghosts(wanted, observed), cause="is not in the inventory")
+        lost, cause = ghosts(wanted, observed), "is not in the inventory"
+        plan_departures(draft, wanted, observed, gone, lost, cause=cause)
+        plan_forgetting(draft, observed, sorted(observed.recorded - {*wanted.names}))
+        close_ports(draft, wanted, observed, gone)
     plan_stacks(draft, wanted, observed)
     return draft.finish(wanted.cluster.name, notices(wanted, observed))
 
@@ -39,4 +42,6 @@ def plan_remove(wanted: Wanted, observed: Observation, names: tuple[str, ...], *
     present = [name for name in names if name in observed.machines]
     lost = [node for node in ghosts(wanted, observed) if node.labels.get(MACHINE_LABEL) in names]
     plan_departures(draft, wanted, observed, present, lost, cause="asked for", force=force)
+    plan_forgetting(draft, observed, names)
+    close_ports(draft, wanted, observed, names)
     return draft.finish(wanted.cluster.name)

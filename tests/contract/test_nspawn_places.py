@@ -129,6 +129,17 @@ def test_systemd_runs_the_machines_where_it_is_the_init(inner_host: Callable[[st
     )
 
 
+def test_host_firewall_that_drops_what_is_forwarded_lets_the_machines_out(inner_host: Callable[[str], str]) -> None:
+    inner_host("sudo docker version")  # from here on Docker's rules are there
+    assert "-P FORWARD DROP" in inner_host("sudo iptables -S FORWARD")
+    root = "sudo env " + driver_command()
+    ((unit, _, _),) = json.loads(inner_host(f"{root} up"))
+    gateway = inner_host("ip -4 route show default").split()[2]
+    assert "1 received" in inner_host(f"sudo ip netns exec {unit} ping -c 1 -W 5 {gateway}")
+    inner_host(f"{root} down")
+    assert "provision" not in inner_host("sudo iptables -S; sudo nft list tables")
+
+
 def test_user_with_sudo_needs_not_be_root(inner_host: Callable[[str], str]) -> None:
     user = "env " + driver_command()
     ((_, _, state),) = json.loads(inner_host(f"{user} up"))

@@ -15,11 +15,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lab_support import Lab, Ran, user_environment
+from lab_support import Lab, Shared, Up, user_environment
 
 from provision.driver import Machine
 from provision_nspawn import NspawnDriver
@@ -29,23 +29,18 @@ from provision_nspawn.recipes import Recipe, recipe
 from provision_nspawn.testing import leftovers, own_namespaces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-Up = Callable[[str, str], Path]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "images(name, docker=True): a lab image that the test boots, beside debian-12")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """The shared cluster `lab`: its inventory (the repository's own, with labels), and how its `up` went."""
-
-    inventory: Path
-    up: Ran
-
-
 @pytest.fixture(scope="package")
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require: Callable) -> Iterator[Lab]:  # type: ignore[type-arg]
+def lab(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    require: Callable[[object, str], None],
+) -> Iterator[Lab]:
     """The place that all tests of this folder share. Its end fails when a machine has left anything behind."""
     require(os.geteuid() == 0, "booting machines in namespaces of one's own needs root")
     require(shutil.which("systemd-nspawn", path=f"{os.defpath}:/usr/sbin"), "systemd-nspawn is not installed")
@@ -61,7 +56,8 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         (root / name).mkdir(mode=0o700)
     patch = pytest.MonkeyPatch()
     patch.setenv("PROVISION_DATA_DIR", str(data))
-    made = Lab(root=root, layout=layout, environ=user_environment(root, layout), archive=root / "hello.tar")
+    environ = user_environment(root, layout)
+    made = Lab(root=root, home=root / "home", layout=layout, environ=environ, archive=root / "hello.tar")
     left: list[str] = []
     try:
         with own_namespaces(), _home_in_passwd(root):
@@ -73,6 +69,12 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         patch.undo()
         shutil.rmtree(data)
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def alone(lab: Lab, tmp_path: Path) -> Lab:
+    """The same place with state and docker folders of the test's own, which hold nothing yet."""
+    return lab.elsewhere(tmp_path)
 
 
 @pytest.fixture(scope="package")
@@ -131,24 +133,20 @@ def _recipes(items: list[pytest.Item]) -> set[Recipe]:
     return {recipe("debian-12"), *(recipe(*mark.args, **mark.kwargs) for mark in marks)}
 
 
-class _home_in_passwd:  # noqa: N801 # reads like the function that it is at its use
-    """OpenSSH takes the home from the password database, whatever HOME says; ours says the lab's, in our mounts only."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> None:
-        lines = Path("/etc/passwd").read_text().splitlines()
-        users = [line.split(":") for line in lines if line]
-        for user in users:
-            if user[2] == "0":
-                user[5] = str(self._root / "home")
-        changed = self._root / "passwd"
-        changed.write_text("".join(f"{':'.join(user)}\n" for user in users))
-        changed.chmod(0o644)
-        subprocess.run(("mount", "--bind", changed, "/etc/passwd"), check=True)
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def _home_in_passwd(root: Path) -> Iterator[None]:
+    """OpenSSH takes the home from the password database, whatever HOME says; in our mounts that says the lab's."""
+    users = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines() if line]
+    for user in users:
+        if user[2] == "0":
+            user[5] = str(root / "home")
+    changed = root / "passwd"
+    changed.write_text("".join(f"{':'.join(user)}\n" for user in users))
+    changed.chmod(0o644)
+    subprocess.run(("mount", "--bind", changed, "/etc/passwd"), check=True)
+    try:
+        yield
+    finally:
         # the process keeps these mounts when it leaves the network
         subprocess.run(("umount", "/etc/passwd"), check=True)
 

@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from provision_nspawn.processes import children
 from provision_nspawn.records import read_process
 
 PROVISION = Path(sys.prefix) / "bin" / "provision"
+
+#: (cluster's name, inventory's text) -> the inventory's file
+Up = Callable[[str, str], Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,7 @@ class Ran:
 
     def __str__(self) -> str:
         return (
-            f"$ {shlex.join(self.argv)}\nexit code {self.status}\n"
-            f"--- stdout\n{self.stdout}--- stderr\n{self.stderr}---"
+            f"$ {shlex.join(self.argv)}\nexit code {self.status}\n--- stdout\n{self.stdout}--- stderr\n{self.stderr}---"
         )
 
     def ok(self) -> Ran:
@@ -66,6 +68,14 @@ class Ran:
     def events(self) -> list[dict[str, Any]]:
         """The run's events, where it was called with `--progress json`."""
         return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The shared cluster `lab`: its inventory (the repository's own, with labels), and how its `up` went."""
+
+    inventory: Path
+    up: Ran
 
 
 class Running:
@@ -175,13 +185,10 @@ class Lab:
     """
 
     root: Path
+    home: Path
     layout: Layout
     environ: Mapping[str, str] = field(repr=False)
     archive: Path
-
-    @property
-    def home(self) -> Path:
-        return self.root / "home"
 
     @property
     def states(self) -> Path:
@@ -280,6 +287,33 @@ class Lab:
         """The folder of a cluster's state."""
         return self.states / cluster
 
+    def elsewhere(self, root: Path) -> Lab:
+        """The same user with other, empty state and docker folders below `root`: there is no cluster there yet."""
+        (root / "inventories").mkdir()
+        own = {"XDG_STATE_HOME": str(root / "state"), "DOCKER_CONFIG": str(root / "docker")}
+        return replace(self, root=root, environ={**self.environ, **own})
+
+    def traces(self, cluster: str) -> list[str]:
+        """All that there is of a cluster on this host: what `down` must remove. Empty for one that never was."""
+        folder = str(self.layout.cluster(cluster))
+        names = self.layout.kernel_names(cluster)
+        links = self.command("ip", "-oneline", "link", "show").ok().stdout
+        found = [f"file {path}" for path in self.layout.machines.glob(f"*{cluster}*/**/*")]
+        found += [f"link {names.bridge}"] if names.bridge in links else []
+        found += [f"link {machine}" for machine in _veths(self, cluster) if machine in links]
+        found += [f"namespace {path.name}" for path in Path("/run/netns").glob(f"provision-{cluster}-*")]
+        found += [f"nftables {names.table}"] if names.table in self.command("nft", "list", "tables").ok().stdout else []
+        found += [f"control group {path}" for path in Path("/sys/fs/cgroup").glob(f"**/provision-{cluster}-*")]
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"{folder}/" in path.joinpath("cmdline").read_bytes().decode(errors="replace"):
+                    found.append(f"process {path.name}")
+                if f"{folder}/" in path.joinpath("mountinfo").read_text():
+                    found.append(f"mount in process {path.name}")
+        found += [f"state {name}" for name in files_below(self.state(cluster))]
+        contexts = [path for path in self.docker_config.rglob("meta.json") if f'"{cluster}"' in path.read_text()]
+        return found + [f"docker context {path}" for path in contexts]
+
     def remove(self, cluster: str) -> None:
         """Make sure that nothing of a cluster is left, whatever a test did to it or to the product."""
         if self.states.joinpath(cluster, "state.json").exists():
@@ -288,6 +322,12 @@ class Lab:
         for machine in driver.discover(cluster):
             driver.destroy(machine)
         shutil.rmtree(self.state(cluster), ignore_errors=True)
+
+
+def _veths(lab: Lab, cluster: str) -> list[str]:
+    """The names that interfaces of the cluster's machines may have; tests' groups have fewer than 10 machines."""
+    machines = [f"{cluster}-{group}-{number}" for group in ("manager", "worker") for number in range(1, 10)]
+    return [lab.layout.kernel_names(cluster, machine).veth for machine in machines]
 
 
 def _node(entry: Mapping[str, Any]) -> Node:

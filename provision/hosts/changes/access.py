@@ -19,17 +19,25 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
     if not missing:
         return ()
     lines = command("printf", "%s\\n", *missing)
+    owner = command(facts.user)
+    # what is noted comes before what is done, so that a crash in between leaves nothing that nobody takes back
     body = "\n".join(
         (
-            f"home=$(getent passwd {command(facts.user)} | cut -d: -f6)",
-            'file="$home/.ssh/authorized_keys"',
-            f'[ -d "$home/.ssh" ] || install -d -m 0700 -o {command(facts.user)} "$home/.ssh"',
-            f'[ -e "$file" ] || install -m 0600 -o {command(facts.user)} /dev/null "$file"',
-            # a last line without its newline would swallow the first of ours
-            '[ -z "$(tail -c 1 "$file")" ] || echo >>"$file"',
-            f'{lines} >>"$file"',
             f"mkdir -p {layout.DIRECTORY}",
+            f"home=$(getent passwd {owner} | cut -d: -f6)",
+            'file="$home/.ssh/authorized_keys"',
+            'if [ ! -d "$home/.ssh" ]; then',
+            f'  : >{layout.KEYS_FOLDER_MADE}; install -d -m 0700 -o {owner} "$home/.ssh"',
+            "fi",
+            'if [ ! -e "$file" ]; then',
+            f'  : >{layout.KEYS_FILE_MADE}; install -m 0600 -o {owner} /dev/null "$file"',
+            "fi",
+            # a last line without its newline would swallow the first of ours
+            'if [ -n "$(tail -c 1 "$file")" ]; then',
+            f'  wc -c <"$file" >{layout.KEYS_UNENDED}; echo >>"$file"',
+            "fi",
             f"{lines} >>{layout.ADDED_KEYS}",
+            f'{lines} >>"$file"',
         )
     )
     noun = "1 SSH key is" if len(missing) == 1 else f"{len(missing)} SSH keys are"

@@ -342,6 +342,27 @@ def a_machine_that_was_made_anew_goes() -> Plan:
 
 
 @scenario
+def a_manager_is_replaced_by_another() -> Plan:
+    """The one that goes needs the one that comes: without it there would be no manager."""
+    first, second = managers(1), replace(managers(1), name="boss")
+    return plan_up(wanted(second, workers(0)), as_wanted(wanted(first, workers(0))))
+
+
+@scenario
+def roles_change_while_a_manager_is_silent() -> Plan:
+    before = wanted(managers(2), replace(managers(1), name="api"))
+    target = wanted(managers(2), replace(workers(1), name="api"), keep=before.names)
+    return plan_up(target, without(as_wanted(before), "lab-manager-2", silent=True))
+
+
+@scenario
+def the_state_remembers_a_machine_that_is_gone() -> Plan:
+    before = wanted(managers(1), workers(2))
+    target = wanted(managers(1), workers(1), keep=["lab-manager-1", "lab-worker-1"])
+    return plan_up(target, without(as_wanted(before), "lab-worker-2"))
+
+
+@scenario
 def remove_a_worker() -> Plan:
     before = wanted(managers(1), workers(2))
     target = wanted(managers(1), workers(1), keep=["lab-manager-1", "lab-worker-2"])
@@ -457,6 +478,13 @@ def the_system_derives_from_debian() -> Plan:
     found = facts("lab-manager-1", os_id="ubuntu", os_like=("debian",), engine=EngineFacts())
     machines = {"lab-manager-1": machine(target.spec("lab-manager-1"))}
     return plan_up(target, Observation(machines=machines, facts={"lab-manager-1": found}, recorded=frozenset(machines)))
+
+
+@scenario
+def a_worker_is_added_to_a_cluster_without_a_swarm() -> Plan:
+    target = wanted(managers(1), workers(1), only=frozenset({"lab-worker-1"}))
+    machines = {"lab-manager-1": machine(target.spec("lab-manager-1"))}
+    return plan_up(target, Observation(machines=machines, facts={"lab-manager-1": facts("lab-manager-1")}))
 
 
 @scenario
