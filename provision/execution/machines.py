@@ -134,7 +134,8 @@ def release(world: World, action: Release, say: Say) -> Outcome:
     _mark(world, machine.name)
     note = ""
     try:
-        session = world.sessions.get(machine.name) or world.open(machine, seconds=20.0, waiting=say)
+        patience = min(20.0, world.ssh.connect_timeout)
+        session = world.sessions.get(machine.name) or world.open(machine, seconds=patience, waiting=say)
     except ProvisionError as gone:
         if not action.forget:
             raise ProvisionError(

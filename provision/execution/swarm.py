@@ -59,7 +59,8 @@ def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say)
     machine, role = action.node.machine, action.node.role
     session = world.session(machine)
     info = session.engine.info()
-    already = info.is_member
+    # an engine that was just started may still be on its way back into its swarm
+    already = info.is_member or info.local_node_state == "pending"
     if already:
         _check_ours(world, machine, info)
     else:
@@ -120,6 +121,8 @@ def update(world: World, watch: NodeWatch, action: UpdateNode, say: Say) -> Outc
     node = next((n for n in world.manager().engine.nodes() if n.id == _node_id(world, action.machine)), None)
     if node is None:
         raise ProvisionError(f"{action.machine}: the managers do not list its node")
+    if action.role is Role.WORKER and action.machine in world.managers:
+        world.managers.remove(action.machine)  # it could not tell the end of it
     _be(world, node.id, action)
     if node.role is not action.role:
         _await_role(watch, action.machine, node.id, action.role, say)

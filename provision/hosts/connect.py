@@ -48,7 +48,7 @@ class Connector:
         self._clock = clock
         self._sleep = sleep
         self._hops: dict[tuple[Hop, ...], fabric.Connection] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pkey: paramiko.PKey | None = None
 
     def connect(
@@ -118,6 +118,8 @@ class Connector:
         except paramiko.AuthenticationException as refused:
             raise _refused(target, refused) from refused
         except (paramiko.SSHException, OSError, EOFError) as failed:
+            if "No authentication methods" in str(failed):  # we had nothing to offer, and waiting brings no key
+                raise _refused(target, failed) from failed
             raise UnreachableError(f"SSH handshake failed: {failed or type(failed).__name__}") from failed
         return Host(target.machine, connection)
 
@@ -195,8 +197,7 @@ class Connector:
 
         hop = hops[-1]
         if hops[:-1]:
-            inner = self._hops.get(hops[:-1]) or self._open_hop(hops[:-1])
-            sock: Any = inner.transport.open_channel("direct-tcpip", (hop.address, hop.port), ("", 0))
+            sock: Any = self._through(hops[:-1], (hop.address, hop.port), _HANDSHAKE)
         else:
             sock = _tcp(hop.address, hop.port, _HANDSHAKE)
         files = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")

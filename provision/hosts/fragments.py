@@ -1,7 +1,7 @@
 """Small pieces of shell, quoted in this one place, and the script that they are composed into.
 
-The script runs as root, once, and reports by a line protocol: `@<mark> start <n>`, the fragment's own output, then
-`@<mark> end <n> <status>`. The first fragment that fails ends the script.
+The script runs as root, once, and reports by a line protocol: `@<mark> start <n>`, the fragment's own output, an empty
+line (the output may lack its last newline), `@<mark> end <n> <status>`. The first fragment that fails ends the script.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _guarded(number: int, fragment: Fragment, mark: str) -> str:
         f"echo '@{mark} start {number}'\n"
         f"(set -eu\n{fragment.body}\n)\n"
         f"status=$?\n"
-        f"echo '@{mark} end {number}' $status\n"
+        f"printf '\\n@{mark} end {number} %s\\n' $status\n"
         f"[ $status -eq 0 ] || exit 0"
     )
 
@@ -87,7 +87,7 @@ def outcomes(output: str, fragments: Sequence[Fragment], *, mark: str) -> tuple[
         if words[:2] == [f"@{mark}", "start"]:
             number, lines = int(words[2]), []
         elif words[:2] == [f"@{mark}", "end"]:
-            found.append(Outcome(fragments[number].name, int(words[3]), "\n".join(lines)))
+            found.append(Outcome(fragments[number].name, int(words[3]), "\n".join(lines).removesuffix("\n")))
             number = -1
         elif words[:1] != [f"@{mark}"]:
             lines.append(line)

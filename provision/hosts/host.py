@@ -80,7 +80,7 @@ class Host:
             words = line.split()
             if words[:2] == [f"@{mark}", "start"]:
                 progress(fragments[int(words[2])].name)
-            elif words[:1] != [f"@{mark}"]:
+            elif words and words[0] != f"@{mark}":
                 progress(line)
 
         result = self.root_shell(compose(fragments, mark=mark), seconds=seconds, line=told)
@@ -135,7 +135,7 @@ class Host:
         errors: list[bytes] = []
         with contextlib.closing(channel):
             channel.settimeout(max(deadline - time.monotonic(), 0.01))
-            channel.exec_command(command)
+            self._exec(channel, command)
             reader = threading.Thread(target=_drain, args=(channel, errors), daemon=True)
             reader.start()
             try:
@@ -154,8 +154,16 @@ class Host:
     def open_exec(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """A channel at whose other end the command runs; the caller closes it."""
         channel = self._channel()
-        channel.exec_command(shlex.join(argv))
+        self._exec(channel, shlex.join(argv))
         return channel
+
+    def _exec(self, channel: paramiko.Channel, command: str) -> None:
+        import paramiko
+
+        try:
+            channel.exec_command(command)
+        except (paramiko.SSHException, EOFError) as broken:
+            raise UnreachableError(f"{self.machine}: the SSH connection broke", detail=f"last: {broken}") from broken
 
     def _channel(self) -> paramiko.Channel:
         import paramiko

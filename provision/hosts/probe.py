@@ -61,6 +61,10 @@ say end yes
 """
 
 
+#: what every host has an answer to
+_ALWAYS = {"user", "hostname", "kernel", "architecture", "cpus", "clock"}
+
+
 def script(*, images: bool = False) -> str:
     """The probe as a POSIX shell script; with `images` it lists the engine's images too (a second engine call)."""
     return f"IMAGES={'yes' if images else ''}\n{SCRIPT}"
@@ -69,7 +73,7 @@ def script(*, images: bool = False) -> str:
 def parse(machine: str, output: str) -> HostFacts:
     """The facts of `machine` from the script's output. Raises ProvisionError when the output is not whole."""
     said = {key: value for key, _, value in (line.partition(" ") for line in output.splitlines())}
-    if "end" not in said:
+    if said.get("end") != "yes" or not said.keys() >= _ALWAYS:
         raise ProvisionError(f"{machine}: the probe's answer is not whole", detail=output[-400:])
     os_release = _assignments(_text(said, "os_release"))
     return HostFacts(

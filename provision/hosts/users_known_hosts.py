@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-import logging
+import base64
+import binascii
+import hmac
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from paramiko import HostKeys, PKey
 
 
 def lookup(files: tuple[str, ...], alias: str, port: int) -> tuple[str, ...]:
-    """The key lines that these files have for a host, hashed entries too; a missing file has none."""
-    name = alias if port == 22 else f"[{alias}]:{port}"
-    found: list[str] = []
-    for file in files:
-        entries: Mapping[str, PKey] = _load(str(Path(file).expanduser())).lookup(name) or {}
-        found += [f"{kind} {key.get_base64()}" for kind, key in entries.items()]
+    """The key lines that these files have for a host, as ssh would find them: by name, pattern or hashed name.
+
+    A missing file has none. Lines that ssh could not read either, and those with a marker (`@revoked`), count for
+    nothing.
+    """
+    name = alias.lower() if port == 22 else f"[{alias.lower()}]:{port}"
+    found = [key for file in files for hosts, key in _load(str(Path(file).expanduser())) if _names(hosts, name)]
     return tuple(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=16)
-def _load(path: str) -> HostKeys:
-    from paramiko import HostKeys
+def _load(path: str) -> tuple[tuple[str, str], ...]:
+    """Each line's hosts and its key as `type base64`."""
+    if not Path(path).is_file():
+        return ()
+    lines = (line.split() for line in Path(path).read_text(errors="replace").splitlines())
+    return tuple(
+        (words[0], f"{words[1]} {words[2]}")
+        for words in lines
+        if len(words) > 2 and not words[0].startswith(("#", "@")) and _is_key(words[1], words[2])
+    )
 
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it warns of every key type that it does not read
-    keys = HostKeys()
-    if Path(path).is_file():
-        keys.load(path)
-    return keys
+
+def _is_key(kind: str, text: str) -> bool:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return data[4 : 4 + int.from_bytes(data[:4], "big")] == kind.encode()
+
+
+def _names(hosts: str, name: str) -> bool:
+    """Whether a line's list of hosts has this one; a pattern with `!` takes it out again."""
+    patterns = hosts.split(",")
+    if any(pattern.startswith("!") and _matches(pattern[1:], name) for pattern in patterns):
+        return False
+    return any(_matches(pattern, name) for pattern in patterns)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if pattern.startswith("|1|"):
+        return _matches_hash(pattern, name)
+    # in a known_hosts file [ ] stand around an address, and are no pattern
+    return fnmatchcase(name, pattern.lower().replace("[", "[[]"))
+
+
+def _matches_hash(pattern: str, name: str) -> bool:
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in pattern[3:].split("|"))
+    except (binascii.Error, ValueError):
+        return False
+    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)

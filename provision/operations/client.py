@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from provision.client import docker_context, ssh_config, ssh_include
-from provision.driver import Role
+from provision.driver import Machine, Role
 from provision.errors import ProvisionError
 from provision.execution.world import World
+from provision.hosts.target import Hop, target_of
 from provision.operations.place import Place
 from provision.state.files import write_atomic
 from provision.state.model import ClusterState, MachineStatus
@@ -24,7 +27,7 @@ def update_client(world: World, place: Place) -> tuple[str, ...]:
     created = [r for r in state.machines.values() if r.status is MachineStatus.CREATED]
     problems: list[str] = []
     try:
-        text = ssh_config.render(paths, [record.machine(world.cluster) for record in created]).encode()
+        text = ssh_config.render(paths, [_door(world, record.machine(world.cluster)) for record in created]).encode()
         if not paths.ssh_config.exists() or paths.ssh_config.read_bytes() != text:
             write_atomic(paths.ssh_config, text)
         ssh_include.include(place.root)
@@ -35,6 +38,29 @@ def update_client(world: World, place: Place) -> tuple[str, ...]:
     except (ProvisionError, OSError) as problem:
         problems.append(str(problem))
     return tuple(problems)
+
+
+def _door(world: World, machine: Machine) -> Machine:
+    """The machine as it is reached, with what `ssh:` and aliases of the user's own ssh config say settled.
+
+    OpenSSH looks up no alias behind a HostName, and reads no inventory.
+    """
+    if machine.address is None:
+        return machine
+    target = target_of(machine, world.ssh, made=not world.adopts(machine.driver))
+    return replace(
+        machine,
+        address=target.address,
+        user=target.user,
+        port=target.port,
+        jump=",".join(map(_jump, target.hops)) or None,
+        identity_file=machine.identity_file or next(iter(target.identity_files), None),
+    )
+
+
+def _jump(hop: Hop) -> str:
+    address = f"[{hop.address}]" if ":" in hop.address else hop.address
+    return f"{hop.user}@{address}:{hop.port}"
 
 
 def _manager(world: World, state: ClusterState) -> str | None:

@@ -149,16 +149,22 @@ def _depart(
             chain = _link(draft, chain, turn, name, "demote node", cause, Demote(name, node.id))
         if node.state == "ready":
             chain = _link(draft, chain, turn, name, "drain node", cause, Drain(name, node.id))
-        if name in observed.facts:
+        leaves = _can_leave(wanted, machine, observed)
+        if leaves:
             chain = _link(draft, chain, turn, name, "leave swarm", cause, Leave(name))
-        chain = _link(
-            draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id, left=name in observed.facts)
-        )
+        chain = _link(draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id, left=leaves))
     last = Release(machine, False, False) if machine.driver in wanted.adopting else Destroy(machine)
     verb = "release machine" if isinstance(last, Release) else "destroy machine"
     draft.add(Step(subject=name, verb=verb, cause=cause, action=last, needs=chain, after=turn - chain, destroys=True))
     is_manager = node is not None and node.role is Role.MANAGER
     return chain if is_manager else frozenset()
+
+
+def _can_leave(wanted: Wanted, machine: Machine, observed: Observation) -> bool:
+    """Whether it can take leave itself. One that is destroyed need not, if its engine is down; a host that stays must,
+    or it would be in a swarm that does not know it any more."""
+    facts = observed.facts.get(machine.name)
+    return facts is not None and (facts.engine.running or machine.driver in wanted.adopting)
 
 
 def _link(

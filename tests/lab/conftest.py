@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lab_support import Lab, Shared, Up, user_environment
+from lab_support import Lab, Shared, Up, inventory, user_environment
 
 from provision.driver import Machine
 from provision_nspawn import NspawnDriver
@@ -91,6 +91,20 @@ def shared(lab: Lab) -> Iterator[Shared]:
         yield Shared(inventory=path, up=lab.run("up", path).ok())
     finally:
         lab.remove("lab")
+
+
+@pytest.fixture(scope="package")
+def pair(lab: Lab) -> Iterator[Path]:
+    """The inventory of a running cluster `pair` for rougher tests: one manager, two workers (label tier: web), no
+    stacks. It may lose machines and settings within a test, which puts them back. Its swarm finds a lost node within
+    seconds."""
+    path = lab.write("pair.yml", inventory("pair", workers=2, worker="labels: {tier: web}"))
+    try:
+        lab.run("up", path).ok()
+        lab.guest("pair-manager-1").docker("swarm", "update", "--dispatcher-heartbeat", "1s")
+        yield path
+    finally:
+        lab.remove("pair")
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,10 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
 
     The added lines are remembered on the host, so that they and no others are taken back.
     """
-    present = {_material(line) for line in facts.authorized_keys}
-    missing = [key for key in desired.authorized_keys if _material(key) not in present]
+    present = {_material(line) for line in facts.authorized_keys if not line.startswith("#")}
+    # one key may be asked for twice, with different comments
+    asked = {_material(key): key for key in desired.authorized_keys}
+    missing = [key for material, key in asked.items() if material not in present]
     if not missing:
         return ()
     lines = command("printf", "%s\\n", *missing)
