@@ -8,6 +8,8 @@ KEYS_UNENDED = f"{DIRECTORY}/authorized_keys.unended"
 KEYS_FILE_MADE = f"{DIRECTORY}/authorized_keys.made"
 KEYS_FOLDER_MADE = f"{DIRECTORY}/ssh.made"
 INSTALLED = f"{DIRECTORY}/packages.installed"
+#: every package that was installed before our first installation
+PACKAGES_BEFORE = f"{DIRECTORY}/packages.before"
 LOADED_IMAGES = f"{DIRECTORY}/images.loaded"
 DAEMON_BEFORE = f"{DIRECTORY}/daemon.json.before"
 RULES = f"{DIRECTORY}/firewall.nft"

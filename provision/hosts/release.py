@@ -48,8 +48,12 @@ fi
 {_DAEMON}
 if [ -s {layout.INSTALLED} ]; then
   export DEBIAN_FRONTEND=noninteractive
+  apt="apt-get -q -y -o DPkg::Lock::Timeout=300"
   # shellcheck disable=SC2046 # one package a line, made by us
-  apt-get -q -y -o DPkg::Lock::Timeout=300 purge --autoremove $(sort -u {layout.INSTALLED})
+  $apt purge $(sort -u {layout.INSTALLED})
+  # what came along with them and nobody needs now; not what was an orphan before us
+  orphans=$(apt-get -s autoremove | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p' | grep -vxFf {layout.PACKAGES_BEFORE} || true)
+  [ -z "$orphans" ] || $apt purge $orphans
 fi
 if [ $engine = ours ]; then
   find /var/lib/docker /var/lib/containerd -mindepth 1 -delete 2>/dev/null || true

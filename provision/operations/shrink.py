@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from provision.driver import Role
 from provision.errors import UsageError
 from provision.execution.scheduler import Summary
 from provision.inventory.cluster import Cluster
@@ -61,6 +62,11 @@ def shrunk_text(text: str, cluster: Cluster, state: ClusterState | None, names: 
         if name not in specs:
             known = ", ".join(specs)
             raise UsageError(f"{name!r} is no machine of cluster {cluster.name!r}", hint=f"its machines: {known}")
+    if all(spec.name in names for spec in specs.values() if spec.role is Role.MANAGER):
+        raise UsageError(
+            f"no manager would stay in cluster {cluster.name!r}, and a swarm ends with its last one",
+            hint=f"add one first (provision add-manager), or take all of it down: provision down -c {cluster.name}",
+        )
     for group in cluster.groups:
         leaving = [specs[name] for name in dict.fromkeys(names) if specs[name].group == group.name]
         if not leaving:

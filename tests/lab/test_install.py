@@ -106,9 +106,7 @@ def user(lab: Lab, hosts: Hosts) -> Iterator[User]:
 def boot(hosts: Hosts, packages: Path, *, docker: bool) -> Guest:
     """A host whose apt knows the folder only, and without nft."""
     host = hosts.boot(docker=docker, options={"bind": [f"{packages}:{_IN_GUEST}:ro"]})
-    host.sh(
-        f"echo 'deb [trusted=yes] file:{_IN_GUEST} ./' >/etc/apt/sources.list; apt-get -q -y purge --autoremove nftables"
-    )
+    host.sh(f"echo 'deb [trusted=yes] file:{_IN_GUEST} ./' >/etc/apt/sources.list; dpkg --purge nftables")
     return host
 
 

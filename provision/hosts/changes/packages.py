@@ -27,6 +27,10 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
     return (Change(fragment=Fragment("install packages", _install(wanted)), cause=", ".join(causes)),)
 
 
+#: a command that prints the name of every installed package
+_LIST = "dpkg-query -W -f '${db:Status-Status} ${Package}\\n' | sed -n 's/^installed //p'"
+
+
 def _install(wanted: list[str]) -> str:
     apt = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends")
     return "\n".join(
@@ -45,6 +49,7 @@ def _install(wanted: list[str]) -> str:
             ' missing="$missing $package"',
             "done",
             f"mkdir -p {layout.DIRECTORY}",
+            f"[ -e {layout.PACKAGES_BEFORE} ] || {_LIST} >{layout.PACKAGES_BEFORE}",
             f"printf '%s\\n' $missing >>{layout.INSTALLED}",
             f"{command(*apt, 'install')} $wanted",
         )
