@@ -47,7 +47,7 @@ class HostKeyPair:
 class HostEntry:
     """A machine that already runs, as an inventory's `hosts:` names it.
 
-    `user` and `port` None leave it to the user's ssh config, then to `ssh:` of the inventory. `host_key` is a public
+    `user` and `port` None leave it to `ssh:` of the inventory, then to the user's ssh config. `host_key` is a public
     key line (`ssh-ed25519 AAAA…`) or a fingerprint (`SHA256:…`). `private_address` is where the other members reach it,
     when that is not `address`.
     """

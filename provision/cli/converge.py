@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,11 @@ from provision.cli.options import (
     VerboseOption,
     YesOption,
 )
+from provision.events import RunFinished, RunStarted
+
+if TYPE_CHECKING:
+    from provision.operations.apply import Call
+    from provision.planning.plan import Plan
 
 #: `plan --detailed-exitcode`: there is something to do
 CHANGES = 10
@@ -54,9 +59,18 @@ def up(
     with calls.call(where, target.name, "up", progress=progress, verbose=verbose) as call:
         made, summary = run_up(target, where, call, agree=calls.asks(target.name, yes=yes), wait=wait)
         if summary is None:
-            typer.echo(str(made))
+            _say_empty(made, call, progress)
             return
         check(summary, call, again=f"provision up {selected.inventory}")
+
+
+def _say_empty(made: Plan, call: Call, progress: Progress) -> None:
+    if progress is not Progress.JSON:
+        typer.echo(str(made))
+        return
+    with call.display() as display:
+        display(RunStarted(made.cluster, call.command, 0))
+        display(RunFinished(done=0, changed=0, failed=0, skipped=0, seconds=0.0))
 
 
 def plan(
@@ -77,7 +91,7 @@ def plan(
     where = calls.place(accept_new_host_keys=accept_new_host_keys, ask_pass=ask_pass)
     target = select(where, inventory, cluster).require()
     with planned(target, where) as made:
-        for notice in (*warnings(target), *made.plan.notices):
+        for notice in () if made.plan.empty else (*warnings(target), *made.plan.notices):
             typer.echo(f"warning: {notice}", err=True)
         typer.echo(made.plan.text(details=verbose > 0))
         if detailed_exitcode and not made.plan.empty:

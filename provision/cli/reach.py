@@ -80,10 +80,12 @@ def exec_(
     timeout: Annotated[float, typer.Option(help="Seconds that the command may take.")] = 600.0,
 ) -> None:
     """Run a command on many machines at once; its output is shown by machine, the exit code is the worst."""
+    from provision.cli.selection import select
     from provision.operations.everywhere import run_everywhere, split_targets
 
     where = calls.place()
-    cluster_name, machines, command = split_targets(where, words, cluster, role=role, group=group)
+    chosen = select(where, None, cluster).name if cluster else None
+    cluster_name, machines, command = split_targets(where, words, chosen, role=role, group=group)
     if not command:
         raise UsageError("no command is given", hint="like: provision exec lab-worker-1 -- uptime")
     worst = 0

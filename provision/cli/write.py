@@ -52,12 +52,13 @@ def validate(
     """Check an inventory: every mistake at once, each with its place and a hint."""
     from provision.inventory.advice import warnings
     from provision.inventory.load import load
+    from provision.planning.plan import count
 
     cluster = load(inventory, environ=calls.place().environ)
     for warning in warnings(cluster):
         typer.echo(f"warning: {warning}", err=True)
-    machines = sum(group.count for group in cluster.groups)
-    typer.echo(f"{inventory}: cluster {cluster.name!r}, {machines} machines, {len(cluster.stacks)} stacks")
+    machines = count(sum(group.count for group in cluster.groups), "machine")
+    typer.echo(f"{inventory}: cluster {cluster.name!r}, {machines}, {count(len(cluster.stacks), 'stack')}")
 
 
 def schema() -> None:

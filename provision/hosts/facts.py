@@ -11,13 +11,15 @@ from typing import Any
 class NodeFacts:
     """The host's own view of its membership (`docker info`, `.Swarm`).
 
-    `state` is Swarm's LocalNodeState: inactive, pending, active, error, locked. `cluster_id` is known to managers only.
+    `state` is Swarm's LocalNodeState: inactive, pending, active, error, locked. `cluster_id` is known to managers only;
+    `managers` are the addresses (`ip:port`) of the managers that it would ask.
     """
 
     state: str = "inactive"
     node_id: str = ""
     cluster_id: str = ""
     manager: bool = False
+    managers: frozenset[str] = frozenset()
     error: str = ""
 
     @property

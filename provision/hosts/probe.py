@@ -16,7 +16,8 @@ from provision.hosts.facts import EngineFacts, FirewallFacts, HostFacts, NodeFac
 
 _INFO = (
     '{"version":{{json .ServerVersion}},"state":{{json .Swarm.LocalNodeState}},"node_id":{{json .Swarm.NodeID}},'
-    '"manager":{{json .Swarm.ControlAvailable}},"error":{{json .Swarm.Error}},'
+    '"manager":{{json .Swarm.ControlAvailable}},"managers":{{json .Swarm.RemoteManagers}},'
+    '"error":{{json .Swarm.Error}},'
     '"cluster_id":{{if .Swarm.Cluster}}{{json .Swarm.Cluster.ID}}{{else}}""{{end}},"errors":{{json .ServerErrors}}}'
 )
 
@@ -144,6 +145,7 @@ def _engine(said: dict[str, str]) -> EngineFacts:
         node_id=info.get("node_id") or "",
         cluster_id=info.get("cluster_id") or "",
         manager=bool(info.get("manager")),
+        managers=frozenset(str(known.get("Addr")) for known in info.get("managers") or ()),
         error=info.get("error") or "",
     )
     return EngineFacts(

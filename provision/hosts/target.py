@@ -51,7 +51,7 @@ def target_of(machine: Machine, ssh: SshSettings, *, made: bool) -> Target:
     """The target of a machine that has an address. What the inventory says wins over the user's ssh config, as the
     command line of ssh would."""
     if machine.address is None:
-        raise UsageError(f"{machine.name} has no address", hint=f"is it running? provision start {machine.name}")
+        raise UsageError(f"{machine.name} has no address", hint="if it is stopped, provision up starts it")
     if made:
         return Target(
             machine=machine.name,

@@ -269,7 +269,9 @@ class StackModel(Model):
     resolve_image: Literal["always", "changed", "never"] = Field(
         default="always", description="When to ask the registry for an image's digest."
     )
-    with_registry_auth: Flag = Field(default=False, description="Hand your registry login to the nodes.")
+    with_registry_auth: Flag = Field(
+        default=False, description="Hand the registry login of root on the manager to the nodes."
+    )
     timeout: Duration = Field(default=300.0, description="How long the stack may take until it runs.")
 
     @model_validator(mode="before")

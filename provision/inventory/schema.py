@@ -79,8 +79,8 @@ def json_schema(
     }
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "provision inventory",
         **root,
+        "title": "provision inventory",
         "allOf": defaults,
         "definitions": definitions,
     }

@@ -33,31 +33,29 @@ def down(
     """
     paths = place.paths(name)
     with hold(paths, this_process(tuple(call.words))):
-        try:
-            store = Store(paths)
-            state = store.read()
-            ssh = state.ssh if state else cluster.ssh if cluster else SshSettings()
-            with opened(place, name, settings=settings_of(cluster, state), ssh=ssh, redactor=call.redactor) as world:
-                machines = discover(world, state)
-                adopted = {key: value for key, value in machines.items() if world.adopts(value.driver)}
-                made = [key for key in machines if key not in adopted]
-                # only hosts that stay are asked what is on them
-                observed = observe(world, state, (), machines=dict(adopted), skip=made)
-                observed = replace(observed, machines=machines)
-                world.machines.update(machines)
-                adopting = frozenset(driver for driver in world.drivers if world.adopts(driver))
-                plan = plan_down(name, observed, adopting, purge=purge, force=force)
-                summary = None
-                if not plan.empty:
-                    agree(plan)
-                    if state is None:
-                        store.create()
-                    summary = apply(world, place, plan, None, call)
-                if summary is None or summary.good:
-                    remove_client(place, name)
-                    paths.state.unlink(missing_ok=True)
-                else:
-                    update_client(world, place)
-                return plan, summary
-        finally:
-            abandon(paths)
+        store = Store(paths)
+        state = store.read()
+        ssh = state.ssh if state else cluster.ssh if cluster else SshSettings()
+        with opened(place, name, settings=settings_of(cluster, state), ssh=ssh, redactor=call.redactor) as world:
+            machines = discover(world, state)
+            adopted = {key: value for key, value in machines.items() if world.adopts(value.driver)}
+            made = [key for key in machines if key not in adopted]
+            # only hosts that stay are asked what is on them
+            observed = observe(world, state, (), machines=dict(adopted), skip=made)
+            observed = replace(observed, machines=machines)
+            world.machines.update(machines)
+            adopting = frozenset(driver for driver in world.drivers if world.adopts(driver))
+            plan = plan_down(name, observed, adopting, purge=purge, force=force)
+            summary = None
+            if not plan.empty:
+                agree(plan)
+                if state is None:
+                    store.create()
+                summary = apply(world, place, plan, None, call)
+            if summary is None or summary.good:
+                remove_client(place, name)
+                paths.state.unlink(missing_ok=True)
+                abandon(paths)
+            else:
+                update_client(world, place)
+            return plan, summary

@@ -88,6 +88,7 @@ def up(
     """
     paths = place.paths(cluster.name)
     with hold(paths, this_process(tuple(call.words))) as killed:
+        had_key = paths.private_key.exists()  # machines may know it, whatever else was lost here
         try:
             ensure_cluster_key(paths)
             with planned(cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, call=call) as made:
@@ -104,4 +105,5 @@ def up(
                 finally:
                     update_client(made.world, place)
         finally:
-            abandon(paths)
+            if not had_key:
+                abandon(paths)

@@ -85,7 +85,7 @@ def _membership(wanted: Wanted, observed: Observation, facts: HostFacts) -> list
                 hint="unlock it: provision ssh " + facts.machine + " -t docker swarm unlock",
             )
         ]
-    if not node.member:
+    if not node.member or observed.struck_off(facts.machine):
         return []
     ours = _ours(wanted, facts)
     if observed.swarm is None:

@@ -61,6 +61,17 @@ class Observation:
     swarm: SwarmFacts | None = None
     swarm_id: str | None = None
 
+    def struck_off(self, machine: str) -> bool:
+        """Whether the managers have removed the node of a machine that still believes to be it: it bears our mark,
+        and all the managers that it knows are this swarm's."""
+        facts = self.facts.get(machine)
+        if self.swarm is None or facts is None or not facts.node.node_id or not facts.node.managers:
+            return False
+        if any(node.id == facts.node.node_id for node in self.swarm.nodes):
+            return False
+        marked = facts.owner is not None and facts.owner.get("machine") == machine
+        return marked and facts.node.managers <= {node.manager_address for node in self.swarm.managers}
+
     def node_of(self, machine: str) -> Node | None:
         """The node that a machine is in the observed swarm, None when it is none."""
         if self.swarm is None:

@@ -51,6 +51,7 @@ def plan_stacks(draft: Draft, wanted: Wanted, observed: Observation) -> None:
         cause = _cause(wanted, observed, bundle.stack)
         if cause is not None:
             after = members if wanted.wait else frozenset()
+            after |= draft.ids("deploy stack", (other.stack for other in wanted.bundles))
             draft.add(
                 Step(
                     subject=bundle.stack,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.driver import MachineSpec, Role
-from provision.planning.actions import InitSwarm, Join, UpdateNode
+from provision.planning.actions import InitSwarm, Join, Leave, UpdateNode
 from provision.planning.observation import Observation
 from provision.planning.plan import Draft, Step
 from provision.planning.wanted import MANAGED_LABEL, Wanted
@@ -29,6 +29,7 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
         if spec is first or not wanted.touches(spec.name):
             continue
         if not _is_member(spec, node, observed):
+            _leave(draft, spec, observed)
             _join(draft, wanted, observed, spec, first)
         elif node is not None and is_demoted(spec, node):
             demoted.append((spec, node))
@@ -51,7 +52,7 @@ def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
 def _is_member(spec: MachineSpec, node: Node | None, observed: Observation) -> bool:
     facts = observed.facts.get(spec.name)
     if facts is not None:
-        return facts.node.member
+        return facts.node.member and not observed.struck_off(spec.name)
     return node is not None and node.state == "ready" and spec.name in observed.machines
 
 
@@ -59,8 +60,16 @@ def _ready(draft: Draft, machine: str) -> frozenset[str]:
     return draft.ids("configure", [machine]) | draft.ids("reach", [machine])
 
 
+def _leave(draft: Draft, spec: MachineSpec, observed: Observation) -> None:
+    """A host that still believes to be a node that was removed must forget it, or its engine refuses to join."""
+    if observed.struck_off(spec.name):
+        cause = "its node was removed from the swarm"
+        needs = _ready(draft, spec.name)
+        draft.add(Step(subject=spec.name, verb="leave swarm", cause=cause, action=Leave(spec.name), needs=needs))
+
+
 def _join(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec, first: MachineSpec | None) -> None:
-    needs = _ready(draft, spec.name)
+    needs = _ready(draft, spec.name) | draft.ids("leave swarm", [spec.name])
     if first is not None:
         needs |= draft.ids("init swarm", [first.name])
     # the managers must let the newcomer in before it knocks

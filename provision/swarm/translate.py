@@ -42,7 +42,7 @@ def _refused(machine: str, what: str, exc: docker.errors.APIError) -> EngineRefu
     message = str(exc.explanation or exc).strip().rstrip(".")
     hint = ""
     if "swarm is encrypted and needs to be unlocked" in message.lower():
-        hint = f"the manager restarted with autolock on; unlock it: provision unlock {machine}"
+        hint = f"it restarted with autolock on; unlock it: provision ssh {machine} -t docker swarm unlock"
     return EngineRefusedError(machine, what, int(exc.status_code or 0), message, hint=hint)
 
 

@@ -83,7 +83,7 @@ def test_all_who_ask_within_a_moment_share_one_call() -> None:
     watch, world, clock = watching((node("lab-worker-1"),), ())
     assert [watch.missing("id-lab-worker-1") for _ in range(50)] == [""] * 50
     assert world.calls == 1
-    clock.now += 0.1
+    clock.now += 0.2
     assert watch.missing("id-lab-worker-1") == "the managers do not list it yet"
     assert world.calls == 2
 
