@@ -151,7 +151,7 @@ def _changes(wanted: Wanted, observed: Observation, action: Configure) -> tuple[
     if not wanted.cluster.firewall:
         return changes, []
     if strangers:  # said once, with their names
-        changes = tuple(change for change in changes if change.fragment.name != "open ports")
+        changes = tuple(change for change in changes if change.fragment.name != "write firewall")
     return changes, strangers
 
 

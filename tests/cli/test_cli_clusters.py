@@ -183,7 +183,7 @@ class _Options(BaseModel):
 class StoppedDriver:
     """Its machines exist and are stopped, so that no connection is tried; any change of them is an error."""
 
-    name: ClassVar[str] = "ssh"
+    name: ClassVar[str] = "nspawn"
     parallel: ClassVar[int] = 1
     adopts: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = _Options
@@ -227,7 +227,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return exist
 
 
-COUNTED = "name: lab\nmachines:\n  manager: {driver: ssh, role: manager, count: 1}\n"
+COUNTED = "name: lab\nmachines:\n  manager: {driver: nspawn, role: manager, count: 1}\n"
 
 
 def test_plan_shows_the_steps_and_leaves_nothing_behind(
@@ -238,7 +238,7 @@ def test_plan_shows_the_steps_and_leaves_nothing_behind(
     said = provision("plan")
     assert said.code == 0, said
     assert said.out.splitlines()[0] == "lab: 4 steps"
-    assert "  + lab-manager-1  create machine  does not exist (ssh)" in said.out.splitlines()
+    assert "  + lab-manager-1  create machine  does not exist (nspawn)" in said.out.splitlines()
     assert provision("plan", "--detailed-exitcode").code == 10
     assert not (tmp_path / "state").exists()
 
@@ -247,7 +247,7 @@ def test_up_that_would_destroy_asks_and_nobody_is_there(
     place: Path, stopped: Callable[..., None], known: Callable[..., ClusterPaths], provision: Callable[..., Any]
 ) -> None:
     stopped("lab-manager-1", "lab-worker-1")
-    paths = known("lab", "lab-manager-1", "lab-worker-1")
+    paths = known("lab", "lab-manager-1", "lab-worker-1", driver="nspawn")
     before = paths.state.read_bytes()
     (place / "inventory.yml").write_text(COUNTED)
     said = provision("up", "--progress", "plain")
@@ -262,6 +262,6 @@ def test_down_asks_too(
     stopped: Callable[..., None], known: Callable[..., ClusterPaths], provision: Callable[..., Any]
 ) -> None:
     stopped("lab-manager-1")
-    known("lab", "lab-manager-1")
+    known("lab", "lab-manager-1", driver="nspawn")
     said = provision("down", "-c", "lab")
     assert (said.code, "--yes" in said.err) == (2, True)

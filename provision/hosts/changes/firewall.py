@@ -50,7 +50,7 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
         f"nft -f {layout.RULES}",
         f"nft list table {layout.TABLE} | sha256sum >{layout.RULES_LOADED}",
     ]
-    return (Change(fragment=Fragment("open ports", "\n".join(body)), cause=cause),)
+    return (Change(fragment=Fragment("write firewall", "\n".join(body)), cause=cause),)
 
 
 REMOVE = "\n".join(

@@ -46,13 +46,13 @@ def test_a_bare_host_needs_everything_in_this_order() -> None:
         ("authorize keys", "1 SSH key is not authorized"),
         ("write daemon.json", "daemon.json differs: debug is missing"),
         ("install packages", "docker not found, nft not found"),
-        ("open ports", "the swarm's ports are open to everybody"),
+        ("write firewall", "the swarm's ports are open to everybody"),
     ]
 
 
 def test_ports_only_leaves_all_but_the_ports() -> None:
     changes = due(desired(daemon={"debug": True}), BARE, ports_only=True)
-    assert [change.fragment.name for change in changes] == ["open ports"]
+    assert [change.fragment.name for change in changes] == ["write firewall"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_firewall_drift_is_told_by_its_cause(change: dict[str, Any], cause: str)
     target = desired()
     host = as_desired(HOST, target)
     host = replace(host, firewall=replace(host.firewall, **change))
-    assert told(target, host) == [("open ports", cause)]
+    assert told(target, host) == [("write firewall", cause)]
 
 
 def test_our_table_goes_when_it_is_not_wanted() -> None:

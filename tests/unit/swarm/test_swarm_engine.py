@@ -235,4 +235,4 @@ def test_a_locked_manager_is_said_to_be_locked(fake: FakeEngine, engine: Engine)
     assert engine.info().is_locked
     with pytest.raises(EngineRefusedError) as caught:
         engine.nodes()
-    assert "provision unlock" in caught.value.hint
+    assert "docker swarm unlock" in caught.value.hint
