@@ -92,8 +92,9 @@ def running(place: Place) -> Iterator[Place]:
 def test_machines_are_units_that_outlive_the_login(running: Place) -> None:
     units = running.units()
     assert [unit.rsplit("-", 1)[0] for unit in units] == ["provision-inner-manager-1", "provision-inner-worker-1"]
+    # each turns active when its guest has booted
+    eventually(lambda: {running.properties(unit, "ActiveState")["ActiveState"] for unit in units} == {"active"})
     for unit in units:
-        eventually(lambda unit=unit: running.properties(unit, "ActiveState")["ActiveState"] == "active", seconds=60)
         shown = running.host.run(f"systemctl status --no-pager {unit}").stdout
         assert "of cluster inner (provision)" in shown, shown
         assert "dockerd" in shown, shown
