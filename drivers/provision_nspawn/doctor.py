@@ -30,9 +30,21 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LEAST_MEMORY = 128 * 1024**2
 
 
-def check_host(layout: Layout, *, search_path: str = SEARCH_PATH) -> tuple[Finding, ...]:
-    """What keeps any machine from being made here; programs are looked for in `search_path`."""
-    return tuple(_host_findings(layout, search_path))
+#: what only the building of an image needs
+_BUILDER = "mmdebstrap"
+
+
+def check_host(layout: Layout, *, search_path: str = SEARCH_PATH, builds: bool = True) -> tuple[Finding, ...]:
+    """What keeps any machine from being made here; programs are looked for in `search_path`.
+
+    `builds` False: every image that is needed is cached, so nothing that builds one has to be here.
+    """
+    return tuple(_host_findings(layout, search_path, builds=builds))
+
+
+def builds_image(layout: Layout, specs: Sequence[MachineSpec]) -> bool:
+    """Whether making these machines builds an image first."""
+    return any(True for _ in _image_findings(layout, specs))
 
 
 def check_specs(layout: Layout, specs: Sequence[MachineSpec]) -> tuple[Finding, ...]:
@@ -43,14 +55,15 @@ def check_specs(layout: Layout, specs: Sequence[MachineSpec]) -> tuple[Finding, 
     return tuple(dict.fromkeys(found))
 
 
-def _host_findings(layout: Layout, search_path: str) -> Iterator[Finding]:
+def _host_findings(layout: Layout, search_path: str, *, builds: bool) -> Iterator[Finding]:
     if platform.system() != "Linux":
         yield Finding(summary="driver nspawn needs Linux", fix="use another driver, or work in a Linux VM")
         return
-    missing = [name for name in PACKAGES if shutil.which(name, path=search_path) is None]
+    needed = [name for name in PACKAGES if builds or name != _BUILDER]
+    missing = [name for name in needed if shutil.which(name, path=search_path) is None]
     for name in missing:
         yield Finding(summary=f"the program {name!r} is missing", fix=f"apt-get install {PACKAGES[name]}")
-    if not _KEYRING.exists():
+    if builds and not _KEYRING.exists():
         yield Finding(
             summary="Debian's archive keys are missing, so no image can be verified",
             fix="apt-get install debian-archive-keyring",

@@ -39,9 +39,10 @@ class NspawnDriver:
 
     def check(self, specs: Sequence[MachineSpec]) -> Sequence[Finding]:
         """What is missing here and what is wrong with the specs, and what create will do besides (not fatal)."""
-        from provision_nspawn.doctor import check_host, check_specs
+        from provision_nspawn.doctor import builds_image, check_host, check_specs
 
-        return (*check_host(self._layout), *check_specs(self._layout, specs))
+        builds = builds_image(self._layout, specs)
+        return (*check_host(self._layout, builds=builds), *check_specs(self._layout, specs))
 
     def doctor(self) -> Sequence[Finding]:
         """What is missing on this machine for machines to be made."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: seconds for the key exchange and the login, once TCP is up
 _HANDSHAKE = 20.0
+#: milliseconds for which what we send may stay without an acknowledgement before the connection counts as broken
+_SILENCE_MS = 30_000
 
 
 class LoginRefusedError(ProvisionError):
@@ -161,7 +163,7 @@ class Connector:
             connection.client.close()
             sock.close()
             raise
-        connection.transport.set_keepalive(30)
+        connection.transport.set_keepalive(15)
         return connection
 
     def _socket(self, target: Target, patience: float) -> Any:
@@ -231,6 +233,8 @@ def _tcp(address: str, port: int, patience: float) -> socket.socket:
     except OSError as failed:
         raise UnreachableError((failed.strerror or str(failed)).lower()) from failed
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # a host that vanishes is noticed by the keepalive messages that nobody acknowledges, not after a quarter of an hour
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_MS)
     return sock
 
 

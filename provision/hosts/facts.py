@@ -36,6 +36,8 @@ class EngineFacts:
     version: str | None = None
     daemon_json: str | None = None
     daemon_json_before: str | None = None
+    #: daemon.json was written, and the engine not told of it: a run was cut short there
+    pending: bool = False
     node: NodeFacts = field(default_factory=NodeFacts)
     images: frozenset[str] = frozenset()
 
@@ -81,6 +83,10 @@ class HostFacts:
     ipvs: bool
     vxlan: bool
     systemd: bool = True
+    #: the login user's groups
+    groups: tuple[str, ...] = ()
+    #: whether the group that may use the engine's socket exists
+    docker_group: bool = False
 
     @property
     def node(self) -> NodeFacts:

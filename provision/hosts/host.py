@@ -29,11 +29,13 @@ ENGINE_DIAL = (
     "[ -w /var/run/docker.sock ] && exec docker system dial-stdio; exec sudo -n docker system dial-stdio",
 )
 _PROBE_SECONDS = 60.0
+#: seconds in which sshd must begin a command
+_EXEC_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A command's exit status (-1: it was killed or the connection broke) and its whole output, decoded."""
+    """A command's exit status (-1: it was killed) and its whole output, decoded."""
 
     status: int
     stdout: str
@@ -105,7 +107,7 @@ class Host:
 
     def root_shell(self, script: str, *, seconds: float, line: Callable[[str], None] = lambda _: None) -> Result:
         """Run a POSIX script as root, from stdin (so nothing of it shows in a process list)."""
-        return self.run(("sh", "-c", _ROOT_SHELL), stdin=script.encode(), seconds=seconds, line=line)
+        return self.shell(shlex.join(("sh", "-c", _ROOT_SHELL)), stdin=script.encode(), seconds=seconds, line=line)
 
     def run(
         self,
@@ -119,7 +121,11 @@ class Host:
 
         Raises DeadlineError after `seconds`, UnreachableError when the connection breaks.
         """
-        return self.shell(shlex.join(argv), stdin=stdin, seconds=seconds, line=line)
+        result = self.shell(shlex.join(argv), stdin=stdin, seconds=seconds, line=line)
+        if result.status == -1 and not self.alive:
+            last = (result.stderr or result.stdout).strip()[-200:]
+            raise UnreachableError(f"{self.machine}: the SSH connection broke", detail=f"last: {last or 'no output'}")
+        return result
 
     def shell(
         self,
@@ -160,10 +166,16 @@ class Host:
     def _exec(self, channel: paramiko.Channel, command: str) -> None:
         import paramiko
 
+        # paramiko waits for the server's word without a deadline; closing the channel ends that wait
+        timer = threading.Timer(_EXEC_SECONDS, channel.close)
+        timer.daemon = True
+        timer.start()
         try:
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError) as broken:
             raise UnreachableError(f"{self.machine}: the SSH connection broke", detail=f"last: {broken}") from broken
+        finally:
+            timer.cancel()
 
     def _channel(self) -> paramiko.Channel:
         import paramiko

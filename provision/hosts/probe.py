@@ -27,6 +27,8 @@ say() {{ printf '%s %s\\n' "$1" "$2"; }}
 text() {{ [ -r "$2" ] && say "$1" "$(base64 -w0 <"$2")"; }}
 user=${{SUDO_USER:-$(id -un)}}
 say user "$user"
+say groups "$(id -nG "$user")"
+getent group docker >/dev/null && say docker_group yes
 read -r name </proc/sys/kernel/hostname; say hostname "$name"
 read -r release </proc/sys/kernel/osrelease; say kernel "$release"
 say architecture "$(uname -m)"
@@ -53,6 +55,7 @@ if command -v nft >/dev/null; then
 fi
 text daemon_json {layout.DAEMON_JSON}
 text daemon_json_before {layout.DAEMON_BEFORE}
+[ -e {layout.DAEMON_PENDING} ] && say daemon_pending yes
 if command -v dockerd >/dev/null; then
   say engine yes
   info=$(docker info --format '{_INFO}' 2>/dev/null) && say info "$(printf %s "$info" | base64 -w0)"
@@ -98,6 +101,8 @@ def parse(machine: str, output: str) -> HostFacts:
         ipvs="ipvs" in said,
         vxlan="vxlan" in said,
         systemd="systemd" in said,
+        groups=tuple(said.get("groups", "").split()),
+        docker_group="docker_group" in said,
     )
 
 
@@ -153,6 +158,7 @@ def _engine(said: dict[str, str]) -> EngineFacts:
         version=info.get("version") or None,
         daemon_json=_optional(said, "daemon_json"),
         daemon_json_before=_optional(said, "daemon_json_before"),
+        pending="daemon_pending" in said,
         node=node,
         images=frozenset(_text(said, "images").split()),
     )

@@ -17,6 +17,7 @@ def fragments(*, user: str, member: bool, purge: bool) -> tuple[Fragment, ...]:
         # before the packages, of which nft may be one
         Fragment("remove firewall", REMOVE),
         Fragment("purge packages", _PURGE) if purge else Fragment("restore daemon.json", _DAEMON),
+        Fragment("leave group docker", _group(user)),
         Fragment("remove keys", _keys(user)),
         Fragment("remove mark", f"rm -rf {layout.DIRECTORY}"),
     ]
@@ -61,6 +62,11 @@ if [ $engine = ours ]; then
   rm -f /etc/docker/key.json
   rmdir /etc/docker 2>/dev/null || true
 fi"""
+
+
+def _group(user: str) -> str:
+    leave = command("gpasswd", "--delete", user, "docker")
+    return f"if [ -e {layout.GROUP_ADDED} ] && getent group docker >/dev/null; then {leave} >/dev/null || true; fi"
 
 
 def _keys(user: str) -> str:

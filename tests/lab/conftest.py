@@ -93,11 +93,20 @@ def shared(lab: Lab) -> Iterator[Shared]:
         lab.remove("lab")
 
 
-@pytest.fixture(scope="package")
-def pair(lab: Lab) -> Iterator[Path]:
+@pytest.fixture
+def pair(lab: Lab, running_pair: Path) -> Iterator[Path]:
     """The inventory of a running cluster `pair` for rougher tests: one manager, two workers (label tier: web), no
-    stacks. It may lose machines and settings within a test, which puts them back. Its swarm finds a lost node within
-    seconds."""
+    stacks. A test may change it and its machines as it likes, and has `up` put right what differs at its end."""
+    text = running_pair.read_text()
+    yield running_pair
+    if running_pair.read_text() != text:
+        running_pair.write_text(text)
+        lab.run("up", running_pair, "--yes").ok()
+
+
+@pytest.fixture(scope="package")
+def running_pair(lab: Lab) -> Iterator[Path]:
+    """Behind `pair`. Its swarm finds a lost node within seconds."""
     path = lab.write("pair.yml", inventory("pair", workers=2, worker="labels: {tier: web}"))
     try:
         lab.run("up", path).ok()

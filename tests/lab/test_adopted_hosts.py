@@ -173,7 +173,6 @@ def test_alias_of_the_users_ssh_config_is_a_host(lab: Lab, user: User, alias: Gu
     assert not difference(before, traces(alias))
 
 
-@pytest.mark.xfail(reason="a sudo user who is not in the group docker may not open the engine's socket", strict=True)
 def test_docker_context_works_where_the_login_is_a_sudo_users(lab: Lab, user: User, alias: Guest) -> None:
     lab.run("up", user.write("alias", ["works"])).ok()
     assert alias.name in lab.command("docker", "--context", "alias", "node", "ls").ok().stdout

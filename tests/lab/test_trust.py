@@ -129,7 +129,9 @@ def traces(host: Guest) -> dict[str, str]:
     for what, script in _TRACES.items():
         lines = host.sh(script).splitlines()
         if what == "files":
-            found |= {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+            files = (line.split(maxsplit=1) for line in lines)
+            # `/etc/group-` and its like are the copies that usermod itself keeps of what was before its last change
+            found |= {name: digest for digest, name in files if name not in ("/etc/group-", "/etc/gshadow-")}
         elif what == "folders":
             found |= {line.split()[0]: line for line in lines}
         else:

@@ -6,14 +6,22 @@ engine's configuration before the engine, so that its first start has it.
 
 from __future__ import annotations
 
-from provision.hosts.changes import access, daemon, firewall, owner, packages
+from provision.hosts.changes import access, daemon, firewall, group, owner, packages
 from provision.hosts.changes.change import Change
 from provision.hosts.desired import HostDesired
 from provision.hosts.facts import HostFacts
 
 __all__ = ["Change", "due"]
 
-_AREAS = (owner.changes, access.changes, daemon.write, packages.changes, daemon.activate, firewall.changes)
+_AREAS = (
+    owner.changes,
+    access.changes,
+    daemon.write,
+    packages.changes,
+    group.changes,
+    daemon.activate,
+    firewall.changes,
+)
 
 
 def due(desired: HostDesired, facts: HostFacts, *, ports_only: bool = False) -> tuple[Change, ...]:

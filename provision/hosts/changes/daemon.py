@@ -60,22 +60,29 @@ def activate(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
     changed = _changed(desired, facts)
     if not facts.engine.running:
         # one that is on its way up is waited for, unless it may have read the old file
-        verb = "restart" if changed else "start"
-        body = f"systemctl reset-failed docker.service 2>/dev/null || true\nsystemctl {verb} docker.service"
+        verb = "restart" if changed or facts.engine.pending else "start"
+        body = f"systemctl reset-failed docker.service 2>/dev/null || true\n{_told(verb)}"
         return (Change(fragment=Fragment("start engine", body), cause="the engine does not answer"),)
+    if facts.engine.pending:
+        cause = "daemon.json was written, and the engine does not know it"
+        return (Change(fragment=Fragment("restart engine", _told("restart")), cause=cause, disrupts=True),)
     if not changed:
         return ()
     names = ", ".join(changed)
     if all(key in RELOADABLE for key in changed):
         return (
             Change(
-                fragment=Fragment("reload engine", "systemctl reload docker.service"),
+                fragment=Fragment("reload engine", _told("reload")),
                 cause=f"changed: {names}",
             ),
         )
-    restart = Fragment("restart engine", "systemctl restart docker.service")
+    restart = Fragment("restart engine", _told("restart"))
     needy = ", ".join(key for key in changed if key not in RELOADABLE)
     return (Change(fragment=restart, cause=f"changed, and not reloadable: {needy}", disrupts=True),)
+
+
+def _told(verb: str) -> str:
+    return f"systemctl {verb} docker.service\nrm -f {layout.DAEMON_PENDING}"
 
 
 def _touched(facts: HostFacts) -> bool:
@@ -127,6 +134,8 @@ def _write(target: Mapping[str, Any], *, first: bool) -> str:
             "fi",
             f"mkdir -p {layout.DAEMON_JSON.rpartition('/')[0]}",
             *((keep,) if first else ()),
+            # should the run end before the engine is told, the next one tells it
+            f"if command -v dockerd >/dev/null; then : >{layout.DAEMON_PENDING}; fi",
             f"mv -f {_CANDIDATE} {layout.DAEMON_JSON}",
         )
     )
