@@ -9,7 +9,7 @@ from provision.inventory.cluster import EngineInstall, EngineSettings
 from provision.inventory.document import Path
 from provision.inventory.models import EngineModel
 from provision.inventory.report import Report
-from provision.inventory.values import deep_merge
+from provision.merge import merge
 
 _CONFLICTS = {
     "cluster-store": "was removed from Docker Engine; it belonged to the swarm of old",
@@ -36,5 +36,5 @@ def merge_engine(base: EngineSettings, over: EngineModel) -> EngineSettings:
     """A layer on top of the ones below: what it does not say stays."""
     return EngineSettings(
         install=over.install or base.install or EngineInstall.DISTRO,
-        daemon=deep_merge(base.daemon, over.daemon),
+        daemon=merge(base.daemon, over.daemon),
     )

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from provision.driver import HostEntry, MachineSpec
 from provision.inventory.cluster import Availability, Cluster, EngineSettings, Group
 from provision.inventory.hosts import same_address
-from provision.inventory.values import deep_merge
+from provision.merge import merge
 
 #: A machine that exists: its name, group, number and address (None while it has none).
 Existing: TypeAlias = tuple[str, str, int, str | None]
@@ -42,7 +42,7 @@ def engine_for(group: Group, number: int) -> EngineSettings:
     override = group.overrides.get(number)
     if not override:
         return group.engine
-    return replace(group.engine, daemon=deep_merge(group.engine.daemon, override.daemon))
+    return replace(group.engine, daemon=merge(group.engine.daemon, override.daemon))
 
 
 def labels_for(group: Group, number: int) -> Mapping[str, str]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 NAME = r"[a-z][a-z0-9-]{0,30}"
 HOSTNAME = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
@@ -125,20 +124,6 @@ def check_host_key(value: str) -> str:
             return text.rstrip("=")
         raise InvalidValueError("is not a fingerprint", hint="'SHA256:' and 43 characters, as 'ssh-keygen -l' prints")
     return check_public_key(text)
-
-
-def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on `base`: mappings are merged key by key, anything else replaces, and null takes a key away."""
-    merged = dict(base)
-    for key, value in over.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, Mapping):
-            below = merged.get(key)
-            merged[key] = deep_merge(below if isinstance(below, Mapping) else {}, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
