@@ -14,6 +14,8 @@ from provision.state.files import locked_folder, write_atomic
 
 #: says that the file was ours from the start, so it goes with the line
 _MADE = b"# this file was made by provision\n"
+#: a line of ours, of any state folder
+_INCLUDE = re.compile(rb'Include "?/.*/provision/\*/ssh_config"?\n')
 
 
 def ssh_home() -> Path:
@@ -75,10 +77,15 @@ def exclude(root: Path, *, home: Path | None = None) -> bool:
             if rest == _MADE:
                 path.unlink()
             else:
-                _write(path, rest.replace(_MADE, b"", 1))
+                _write(path, rest if _holds_only_includes(rest) else rest.replace(_MADE, b"", 1))
     except OSError as error:
         raise _failed(folder, error) from error
     return True
+
+
+def _holds_only_includes(text: bytes) -> bool:
+    """Whether all that is left are lines of ours for other state folders: the file then still goes with the last."""
+    return all(line == _MADE or _INCLUDE.fullmatch(line) for line in text.splitlines(keepends=True))
 
 
 def _line(root: Path) -> bytes:

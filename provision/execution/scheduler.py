@@ -6,11 +6,13 @@ It carries no decision of its own: a step runs, or it is skipped because a step 
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
@@ -30,6 +32,8 @@ from provision.planning.plan import Plan, Step
 
 #: steps that run at once; most of them wait for a host
 _WIDTH = 64
+#: stands in the queue of ended steps for a Ctrl-C; no step has this id
+_PRESSED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,8 @@ def run(
 ) -> Summary:
     """Run every step of the plan. Returns when all are over; a failed step is reported, never raised.
 
-    Setting `stop` lets the running steps end and skips the rest; KeyboardInterrupt sets it, a second one passes
-    through.
+    Setting `stop` lets the running steps end and skips the rest; Ctrl-C sets it, a second one raises
+    KeyboardInterrupt.
     """
     began = clock()
     summary = Summary()
@@ -85,17 +89,18 @@ def run(
     report(RunStarted(plan.cluster, command, len(steps)))
     pool = ThreadPoolExecutor(max_workers=min(_WIDTH, max(len(steps), 1)), thread_name_prefix="step")
     try:
-        while order.is_active():
-            try:
-                for ready in order.get_ready():
-                    pool.submit(run_one, steps[ready])
-                order.done(over.get())
-            except KeyboardInterrupt:
-                if stop.is_set():
-                    raise
-                stop.set()
-                summary.interrupted = True
-                report(Notice("interrupted: waiting for the running steps; once more to stop at once", "warning"))
+        with _waking(over):
+            while order.is_active():
+                try:
+                    for ready in order.get_ready():
+                        pool.submit(run_one, steps[ready])
+                    order.done(_next(over))
+                except KeyboardInterrupt:
+                    if stop.is_set():
+                        raise
+                    stop.set()
+                    summary.interrupted = True
+                    report(Notice("interrupted: waiting for the running steps; once more to stop at once", "warning"))
     finally:
         pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
     summary.seconds = clock() - began
@@ -103,6 +108,39 @@ def run(
         RunFinished(len(summary.done), len(summary.changed), len(summary.failed), len(summary.skipped), summary.seconds)
     )
     return summary
+
+
+@contextmanager
+def _waking(over: queue.SimpleQueue[str]) -> Iterator[None]:
+    """Have the first Ctrl-C wake up whoever waits for a step's end, where Python would raise at any odd moment.
+
+    Between taking a step and starting it that would lose the step, and the run would wait for it forever.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed = False
+
+    def press(_number: int, _frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        over.put(_PRESSED)  # a SimpleQueue may be put to in a signal handler
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _next(over: queue.SimpleQueue[str]) -> str:
+    ended = over.get()
+    if ended == _PRESSED:
+        raise KeyboardInterrupt
+    return ended
 
 
 class _Runner:

@@ -13,7 +13,7 @@ services:
   web:
     image: provision/hello:1
     command: [httpd, -f, -p, "8080", -h, /www]
-    stop_grace_period: 1s
+    stop_signal: SIGKILL
     ports: [{target: 8080, published: 8080, mode: host}]
     configs: [{source: page, target: /www/index.html}]
     deploy: {mode: global, endpoint_mode: dnsrr}

@@ -14,7 +14,7 @@ services:
   web:
     image: provision/hello:1
     command: [httpd, -f, -p, "8080", -h, /]
-    stop_grace_period: 1s
+    stop_signal: SIGKILL
     deploy: {replicas: 2, endpoint_mode: dnsrr, placement: {constraints: [node.role == worker]}}
 """
 

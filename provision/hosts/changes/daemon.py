@@ -61,15 +61,15 @@ def activate(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
     if not facts.engine.running:
         # one that is on its way up is waited for, unless it may have read the old file
         verb = "restart" if changed or facts.engine.pending else "start"
-        body = f"systemctl reset-failed docker.service 2>/dev/null || true\n{_told(verb)}"
-        return (Change(fragment=Fragment("start engine", body), cause="the engine does not answer"),)
+        return (Change(fragment=Fragment("start engine", _told(verb)), cause="the engine does not answer"),)
     if facts.engine.pending:
         cause = "daemon.json was written, and the engine does not know it"
         return (Change(fragment=Fragment("restart engine", _told("restart")), cause=cause, disrupts=True),)
     if not changed:
         return ()
     names = ", ".join(changed)
-    if all(key in RELOADABLE for key in changed):
+    needy = [key for key in changed if not _reloads(key, _target(desired, facts))]
+    if not needy:
         return (
             Change(
                 fragment=Fragment("reload engine", _told("reload")),
@@ -77,12 +77,18 @@ def activate(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
             ),
         )
     restart = Fragment("restart engine", _told("restart"))
-    needy = ", ".join(key for key in changed if key not in RELOADABLE)
-    return (Change(fragment=restart, cause=f"changed, and not reloadable: {needy}", disrupts=True),)
+    return (Change(fragment=restart, cause=f"changed, and not reloadable: {', '.join(needy)}", disrupts=True),)
+
+
+def _reloads(key: str, target: Mapping[str, Any]) -> bool:
+    """A key that is taken away keeps its old value over a reload: dockerd reads only what the file says."""
+    return key in RELOADABLE and key in target
 
 
 def _told(verb: str) -> str:
-    return f"systemctl {verb} docker.service\nrm -f {layout.DAEMON_PENDING}"
+    # docker.service may start three times a minute, and who edits an inventory may need more
+    forgive = "" if verb == "reload" else "systemctl reset-failed docker.service 2>/dev/null || true\n"
+    return f"{forgive}systemctl {verb} docker.service\nrm -f {layout.DAEMON_PENDING}"
 
 
 def _touched(facts: HostFacts) -> bool:

@@ -109,7 +109,7 @@ def test_a_key_that_is_asked_for_twice_is_added_once() -> None:
         ('{ "debug" : true }', "", {"debug": True}, None, None),
         (None, None, {"debug": True}, "debug is missing", "reload engine"),
         ('{"debug": false}', None, {"debug": True}, "debug is false, not true", "reload engine"),
-        ('{"debug": true}', "", {}, "debug is not wanted", "reload engine"),
+        ('{"debug": true}', "", {}, "debug is not wanted", "restart engine"),
         # what the host had before us stays
         ('{"dns": ["1.1.1.1"]}', None, {"debug": True}, "debug is missing", "reload engine"),
         ('{"dns": ["1.1.1.1"], "debug": true}', '{"dns": ["1.1.1.1"]}', {"debug": True}, None, None),
