@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from provision.driver import Machine, MachineSpec, Power
-from provision.errors import PlanError, ProvisionError
+from provision.errors import HostKeyError, PlanError, ProvisionError, UnreachableError
 from provision.execution.scheduler import Outcome
 from provision.execution.settle import settled
 from provision.execution.world import World
 from provision.hosts.changes import due
+from provision.hosts.changes.firewall import members_of
+from provision.hosts.facts import HostFacts
+from provision.hosts.connect import LoginRefusedError
 from provision.hosts.release import fragments
 from provision.planning.actions import Adopt, Configure, Create, Destroy, Forget, Reach, Release, Start
 from provision.planning.checks import host_problems
@@ -88,7 +91,7 @@ def configure(world: World, wanted: Wanted, action: Configure, say: Say) -> Outc
     """Compare once more, with all addresses known, and apply what differs in one script."""
     session = world.session(action.machine)
     facts = session.facts
-    desired = desired_host(wanted, action, _addresses(world, wanted, action.members))
+    desired = desired_host(wanted, action, _addresses(world, wanted, action.members, facts))
     changes = due(desired, facts, ports_only=action.ports_only)
     if not changes:
         return Outcome(changed=False, note="already so")
@@ -99,17 +102,24 @@ def configure(world: World, wanted: Wanted, action: Configure, say: Say) -> Outc
     return Outcome(note=", ".join(change.fragment.name for change in changes))
 
 
-def _addresses(world: World, wanted: Wanted, members: tuple[str, ...]) -> list[str]:
-    """The members' addresses; a machine that could not be made has none, and will be let in when it is."""
-    found = (address_of(world, wanted, name) for name in members)
-    return [address for address in found if address is not None]
+def _addresses(world: World, wanted: Wanted, members: tuple[str, ...], facts: HostFacts) -> list[str]:
+    """The members' addresses. A machine that could not be made has none, and will be let in when it is.
+
+    While one that exists has an address that this run does not know, nobody who was let in is shut out.
+    """
+    found = {name: address_of(world, wanted, name) for name in members}
+    known = [address for address in found.values() if address is not None]
+    if any(address is None and name in world.machines for name, address in found.items()):
+        known += [address for address in members_of(facts.firewall.rules) if address not in known]
+    return known
 
 
 def address_of(world: World, wanted: Wanted, name: str) -> str | None:
     """Where the members reach a machine, as far as this run knows."""
     session = world.sessions.get(name)
     facts = session.known if session else None
-    return member_address(wanted.cluster.swarm.advertise, world.machines.get(name), facts)
+    found = member_address(wanted.cluster.swarm.advertise, world.machines.get(name), facts)
+    return found or world.node_addresses.get(name)
 
 
 def destroy(world: World, action: Destroy, _say: Say) -> Outcome:
@@ -132,27 +142,30 @@ def release(world: World, action: Release, say: Say) -> Outcome:
     """Take back what `up` put on the host, then forget it. The host itself stays as it is."""
     machine = action.machine
     _mark(world, machine.name)
-    note = ""
     try:
-        patience = min(20.0, world.ssh.connect_timeout)
-        session = world.sessions.get(machine.name) or world.open(machine, seconds=patience, waiting=say)
-    except ProvisionError as gone:
+        note = _take_back(world, machine, say, purge=action.purge)
+    except (UnreachableError, HostKeyError, LoginRefusedError) as gone:
         if not action.forget:
             raise ProvisionError(
                 f"{machine.name}: cannot take back what is on it, because it does not answer",
                 detail=gone.summary + (f"\n{gone.detail}" if gone.detail else ""),
-                hint="bring it back and run this again, or leave it as it is with --force",
+                hint=f"bring it back and run this again, or leave it as it is: provision rm --force {machine.name}",
             ) from gone
         note = "did not answer; forgotten as it is"
-    else:
-        facts = session.facts
-        if facts.owner is not None and facts.owner.get("cluster") not in (None, world.cluster):
-            note = f"belongs to cluster {facts.owner.get('cluster')!r} now; left alone"
-        elif facts.owner is not None:
-            steps = fragments(user=facts.user, member=facts.node.member, purge=action.purge)
-            session.host.apply(steps, seconds=_APPLY_SECONDS, progress=say)
     _forget(world, machine.name)
     return Outcome(note=note)
+
+
+def _take_back(world: World, machine: Machine, say: Say, *, purge: bool) -> str:
+    session = world.open(machine, seconds=min(20.0, world.ssh.connect_timeout), waiting=say)
+    facts = session.facts
+    if facts.owner is None:
+        return "bears no mark of ours; left alone"
+    if facts.owner.get("cluster") not in (None, world.cluster):
+        return f"belongs to cluster {facts.owner.get('cluster')!r} now; left alone"
+    steps = fragments(user=facts.user, member=facts.node.member, purge=purge)
+    session.host.apply(steps, seconds=_APPLY_SECONDS, progress=say)
+    return ""
 
 
 def _mark(world: World, name: str) -> None:

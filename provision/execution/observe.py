@@ -9,6 +9,7 @@ from provision.driver import Machine, MachineSpec, MachineState
 from provision.errors import HostKeyError, PlanError, ProvisionError
 from provision.execution.world import Session, World
 from provision.hosts.facts import HostFacts
+from provision.planning.hosts import node_address
 from provision.planning.observation import CLUSTER_LABEL, Observation, SwarmFacts
 from provision.stacks.record import read_records
 from provision.state.model import ClusterState
@@ -55,6 +56,10 @@ def observe(
     sessions, unreachable = _reach(world, running, by_name, images=images, patience=patience)
     facts = {name: session.facts for name, session in sessions.items()}
     swarm = _swarm(world, facts)
+    if swarm is not None:
+        nodes = {name: swarm.node(name, facts[name].node.node_id if name in facts else "") for name in machines}
+        seen = {name: node_address(node) for name, node in nodes.items()}
+        world.node_addresses = {name: address for name, address in seen.items() if address}
     return Observation(
         machines=machines,
         facts=facts,

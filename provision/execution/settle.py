@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from provision.errors import DeadlineError, ProvisionError
+from provision.errors import DeadlineError, ProvisionError, UnreachableError
 from provision.execution.world import Session, World
+from provision.swarm.errors import EngineError
 from provision.swarm.values import Node
 
 _SECONDS = 90.0
@@ -48,17 +49,26 @@ def settled(world: World, session: Session, say: Callable[[str], None]) -> None:
     def missing() -> str:
         try:
             info = session.engine.info()
+            if info.is_locked:
+                raise locked(machine)
             if not info.is_member:
                 return info.error or f"its node is {info.local_node_state}"
             if info.control_available:
                 own = next((node for node in session.engine.nodes() if node.id == info.node_id), None)
                 return "" if own is not None and own.is_reachable_manager else "not reachable for the other managers"
             return watch.missing(info.node_id)
-        except ProvisionError as not_yet:
+        except (EngineError, UnreachableError) as not_yet:
             return not_yet.summary
 
     watch = NodeWatch(world)
     wait_for(f"{machine}: coming back to the swarm after its engine restarted", missing, say=say)
+
+
+def locked(machine: str) -> ProvisionError:
+    """What to say of a manager that restarted while autolock is on: nothing goes on before somebody unlocks it."""
+    return ProvisionError(
+        f"{machine}: its swarm is locked", hint=f"unlock it: provision ssh {machine} -t docker swarm unlock"
+    )
 
 
 class NodeWatch:

@@ -9,8 +9,8 @@ from provision.driver import Role
 from provision.errors import DeadlineError, ProvisionError
 from provision.execution.machines import address_of
 from provision.execution.scheduler import Outcome
-from provision.execution.settle import NodeWatch, wait_for
-from provision.execution.world import World
+from provision.execution.settle import NodeWatch, locked, wait_for
+from provision.execution.world import Session, World
 from provision.inventory.cluster import Availability
 from provision.planning.actions import Demote, Drain, InitSwarm, Join, Leave, RemoveNode, UpdateNode
 from provision.planning.observation import CLUSTER_LABEL
@@ -21,22 +21,21 @@ from provision.swarm.values import EngineInfo, NodeSpec
 Say = Callable[[str], None]
 
 _PORT = 2377
+#: seconds that a node's tasks may take to end; each may ask for minutes (`stop_grace_period`)
+_DRAIN_SECONDS = 900.0
 
 
-def init(world: World, wanted: Wanted, action: InitSwarm, _say: Say) -> Outcome:
+def init(world: World, wanted: Wanted, action: InitSwarm, say: Say) -> Outcome:
     """Begin a swarm, or find the one that a run before this began on the same machine."""
     machine = action.node.machine
     session = world.session(machine)
     info = session.engine.info()
     note = ""
-    if info.is_member:
-        if not info.control_available:
-            raise ProvisionError(
-                f"{machine}: is a worker of a swarm whose managers do not answer",
-                hint="bring a majority of the managers back; provision status shows which are missing",
-            )
-        node_id, note = info.node_id, "has its swarm already"
+    if info.is_member or info.local_node_state == "pending":
+        _await_control(session, say)
+        node_id, note = session.engine.info().node_id, "has its swarm already"
     else:
+        _refuse_second(world, wanted, machine)
         swarm = wanted.cluster.swarm
         node_id = session.engine.swarm_init(
             advertise=_own_address(world, wanted, machine),
@@ -54,13 +53,51 @@ def init(world: World, wanted: Wanted, action: InitSwarm, _say: Say) -> Outcome:
     return Outcome(changed=not note, note=note)
 
 
+def _await_control(session: Session, say: Say) -> None:
+    """Wait until a member of the swarm that was can speak for it: its managers come back one by one."""
+
+    def missing() -> str:
+        try:
+            info = session.engine.info()
+            if info.is_locked:
+                raise locked(session.host.machine)
+            if not info.control_available:
+                return info.error or "it is no manager, or sees none"
+            session.engine.nodes()
+        except EngineError as not_yet:
+            return not_yet.summary
+        return ""
+
+    wait_for(
+        f"{session.host.machine}: finding the managers of its swarm",
+        missing,
+        say=say,
+        hint="bring a majority of the managers back; provision status shows which are missing",
+    )
+
+
+def _refuse_second(world: World, wanted: Wanted, machine: str) -> None:
+    """A swarm that the cluster had may live on where nobody has asked; a second one would tear it apart."""
+    state = world.store.read()
+    if state is None or not state.data.get("swarm"):
+        return
+    silent = [name for name in wanted.managers if name in world.machines and name not in world.sessions]
+    if silent:
+        raise ProvisionError(
+            f"{machine}: no new swarm is begun while {', '.join(silent)} may still be in the one that was",
+            hint="bring them back, or take them out for good: provision rm --force " + " ".join(silent),
+        )
+
+
 def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say) -> Outcome:
     """Join in the wanted role, wait until the managers see the node ready, and make it what it shall be."""
     machine, role = action.node.machine, action.node.role
     session = world.session(machine)
     info = session.engine.info()
     # an engine that was just started may still be on its way back into its swarm
-    already = info.is_member or info.local_node_state == "pending"
+    already = info.is_member or (info.local_node_state == "pending" and bool(info.node_id))
+    if not already and info.local_node_state != "inactive":
+        session.engine.leave(force=True)  # a join that failed holds the place of the next one
     if already:
         _check_ours(world, machine, info)
     else:
@@ -121,8 +158,8 @@ def update(world: World, watch: NodeWatch, action: UpdateNode, say: Say) -> Outc
     node = next((n for n in world.manager().engine.nodes() if n.id == _node_id(world, action.machine)), None)
     if node is None:
         raise ProvisionError(f"{action.machine}: the managers do not list its node")
-    if action.role is Role.WORKER and action.machine in world.managers:
-        world.managers.remove(action.machine)  # it could not tell the end of it
+    if action.role is Role.WORKER:
+        world.drop_manager(action.machine)  # it could not tell the end of it
     _be(world, node.id, action)
     if node.role is not action.role:
         _await_role(watch, action.machine, node.id, action.role, say)
@@ -151,8 +188,7 @@ def _labels(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, 
 
 def demote(world: World, watch: NodeWatch, action: Demote, say: Say) -> Outcome:
     """Ask another manager; this one could not tell the end of it."""
-    if action.machine in world.managers:
-        world.managers.remove(action.machine)
+    world.drop_manager(action.machine)
     world.manager().engine.update_node(action.node, lambda old: replace(old, role=Role.WORKER))
     _await_role(watch, action.machine, action.node, Role.WORKER, say)
     return Outcome()
@@ -182,7 +218,8 @@ def drain(world: World, watch: NodeWatch, action: Drain, say: Say) -> Outcome:
         running = sum(1 for task in engine.tasks() if task.node_id == action.node and task.state == "running")
         return f"{running} of its tasks still run" if running else ""
 
-    wait_for(f"{action.machine}: draining", missing, say=say, hint="provision docker node ps shows its tasks")
+    hint = "provision docker node ps shows its tasks"
+    wait_for(f"{action.machine}: draining", missing, seconds=_DRAIN_SECONDS, say=say, hint=hint)
     return Outcome()
 
 

@@ -84,6 +84,8 @@ class World:
     stop: threading.Event = field(default_factory=threading.Event)
     machines: dict[str, Machine] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
+    #: where the managers saw the nodes of machines, for those whose hosts do not answer
+    node_addresses: dict[str, str] = field(default_factory=dict)
     #: machines that are known to be managers, the best one to ask first
     managers: list[str] = field(default_factory=list)
     _tokens: JoinTokens | None = None
@@ -144,7 +146,7 @@ class World:
 
     def manager(self) -> Session:
         """A live manager to ask about the swarm, always the same while it lives."""
-        for name in self.managers:
+        for name in list(self.managers):
             session = self.sessions.get(name)
             if session is not None and session.host.alive:
                 return session
@@ -166,6 +168,12 @@ class World:
         with self._lock:
             if machine not in self.managers:
                 self.managers.append(machine)
+
+    def drop_manager(self, machine: str) -> None:
+        """A machine is about to be a manager no more; it is not asked from here on."""
+        with self._lock:
+            if machine in self.managers:
+                self.managers.remove(machine)
 
     def forget(self, machine: str) -> None:
         """A machine is gone: its connection and what we knew of it too."""

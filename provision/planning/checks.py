@@ -88,6 +88,8 @@ def _membership(wanted: Wanted, observed: Observation, facts: HostFacts) -> list
     if not node.member or observed.struck_off(facts.machine):
         return []
     ours = _ours(wanted, facts)
+    if ours and not node.node_id:
+        return []  # a join that failed; the next one clears it away
     if observed.swarm is None:
         if not ours:
             return [_foreign(facts)]

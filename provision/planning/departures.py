@@ -68,7 +68,7 @@ def plan_departures(
     for node in lost:
         turn |= {_strike(draft, node, turn)}
     for name in names:
-        turn |= _depart(draft, wanted, observed.machines[name], observed, newcomers, turn, cause)
+        turn |= _depart(draft, wanted, observed.machines[name], observed, newcomers, turn, cause, force=force)
 
 
 def plan_forgetting(draft: Draft, observed: Observation, names: Iterable[str]) -> None:
@@ -140,6 +140,8 @@ def _depart(
     newcomers: frozenset[str],
     turn: frozenset[str],
     cause: str,
+    *,
+    force: bool,
 ) -> frozenset[str]:
     """The steps for one machine; returns those that the next one must wait for."""
     node, name = observed.node_of(machine.name), machine.name
@@ -153,7 +155,7 @@ def _depart(
         if leaves:
             chain = _link(draft, chain, turn, name, "leave swarm", cause, Leave(name))
         chain = _link(draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id, left=leaves))
-    last = Release(machine, False, False) if machine.driver in wanted.adopting else Destroy(machine)
+    last = Release(machine, False, force) if machine.driver in wanted.adopting else Destroy(machine)
     verb = "release machine" if isinstance(last, Release) else "destroy machine"
     draft.add(Step(subject=name, verb=verb, cause=cause, action=last, needs=chain, after=turn - chain, destroys=True))
     is_manager = node is not None and node.role is Role.MANAGER

@@ -15,6 +15,7 @@ from provision.planning.actions import Adopt, Configure, Create, Reach, Start
 from provision.planning.observation import Observation
 from provision.planning.plan import Draft, Step
 from provision.planning.wanted import Wanted
+from provision.swarm.values import Node
 
 #: a restart of the engine stops its tasks: this share of the workers may be without at a time
 _WORKERS_AT_ONCE = 5
@@ -81,8 +82,10 @@ def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, depa
     """configure each host that needs it. Hosts of members whose engine restarts take turns."""
     members = (*wanted.names, *departing)
     makers = draft.ids("create machine", wanted.names) | draft.ids("start machine", wanted.names)
-    if any(address(wanted, observed, name) is None and name in observed.machines for name in wanted.names):
-        # some address is known only when its host has answered
+    advertise = wanted.cluster.swarm.advertise
+    if advertise or any(
+        address(wanted, observed, name) is None and name in observed.machines for name in wanted.names
+    ):  # some address is known only when its host has answered
         makers |= draft.ids("reach", wanted.names)
     disruptive: list[str] = []
     for spec in wanted:
@@ -158,7 +161,14 @@ def _changes(wanted: Wanted, observed: Observation, action: Configure) -> tuple[
 def address(wanted: Wanted, observed: Observation, name: str) -> str | None:
     """Where the other members reach a machine, if that is known: by its probe where `advertise` selects it."""
     machine, facts = observed.machines.get(name), observed.facts.get(name)
-    return member_address(wanted.cluster.swarm.advertise, machine, facts)
+    found = member_address(wanted.cluster.swarm.advertise, machine, facts)
+    return found or node_address(observed.node_of(name))
+
+
+def node_address(node: Node | None) -> str | None:
+    """Where the managers see a node: what is left to know of a member whose host does not answer."""
+    text = node.manager_address.rpartition(":")[0].strip("[]") or node.address if node else ""
+    return text if _is_address(text) and not ip_address(text).is_unspecified else None
 
 
 def member_address(advertise: str | None, machine: Machine | None, facts: HostFacts | None) -> str | None:
@@ -196,7 +206,10 @@ def _welcome(strangers: list[str]) -> list[str]:
 
 
 def _take_turns(draft: Draft, steps: list[str], *, managers: frozenset[str]) -> None:
-    """Order the disruptive steps in lanes: all managers in one, so that the quorum holds; the workers in a few."""
+    """Order the disruptive steps in lanes: all managers in one, so that the quorum holds; the workers in a few.
+
+    What stops one engine from coming back would stop the next one too: a lane ends with the first that fails.
+    """
     by_role = [
         [step for step in steps if (draft.steps[step].subject in managers) is manager] for manager in (True, False)
     ]
@@ -205,4 +218,4 @@ def _take_turns(draft: Draft, steps: list[str], *, managers: frozenset[str]) -> 
     lanes += [by_role[1][lane::width] for lane in range(width)]
     for lane in lanes:
         for before, step in pairwise(lane):
-            draft.put_after(step, before)
+            draft.put_behind(step, before)

@@ -90,9 +90,10 @@ class Draft:
         self.steps[step.id] = step
         return step.id
 
-    def put_after(self, step: str, *before: str) -> None:
-        """Have a step wait until others are over."""
-        self.steps[step] = replace(self.steps[step], after=self.steps[step].after | set(before))
+    def put_behind(self, step: str, before: str) -> None:
+        """Have a step wait until another has succeeded."""
+        now = self.steps[step]
+        self.steps[step] = replace(now, needs=now.needs | {before}, after=now.after - {before})
 
     def ids(self, verb: str, subjects: Iterable[str]) -> frozenset[str]:
         """The ids of the steps of this verb on these subjects, of those that exist."""

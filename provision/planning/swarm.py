@@ -41,9 +41,9 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
 
 def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
     """Who begins: a manager that answers or is yet to be made. Where the cluster had a swarm before, rather one that
-    does not answer: it may still be in it, and a second swarm would tear the cluster apart."""
+    exists and does not answer, or is stopped: it may still be in it, and a second swarm would tear the cluster apart."""
     managers = [spec for spec in wanted if spec.role is Role.MANAGER]
-    silent = [spec for spec in managers if spec.name in observed.unreachable]
+    silent = [spec for spec in managers if spec.name in observed.machines and spec.name not in observed.facts]
     rest = [spec for spec in managers if spec not in silent]
     candidates = [*silent, *rest] if observed.swarm_id else [*rest, *silent]
     return next(iter(candidates), None)
@@ -52,7 +52,7 @@ def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
 def _is_member(spec: MachineSpec, node: Node | None, observed: Observation) -> bool:
     facts = observed.facts.get(spec.name)
     if facts is not None:
-        return facts.node.member and not observed.struck_off(spec.name)
+        return bool(facts.node.node_id) and not observed.struck_off(spec.name)
     return node is not None and node.state == "ready" and spec.name in observed.machines
 
 

@@ -7,6 +7,7 @@ Our table only drops: what another table drops (ufw, firewalld), it cannot accep
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from provision.hosts import layout
 from provision.hosts.changes.change import Change
@@ -86,6 +87,12 @@ table {layout.TABLE} {{
     }}
 }}
 """
+
+
+def members_of(rules_text: str | None) -> tuple[str, ...]:
+    """The members that a table of ours lets in; none where there is no table."""
+    found = re.findall(r"elements = \{ ([^}]*) \}", rules_text or "")
+    return tuple(address for elements in found for address in elements.split(", "))
 
 
 def _by_family(members: tuple[str, ...]) -> tuple[list[str], list[str]]:
