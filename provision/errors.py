@@ -95,6 +95,15 @@ class RunError(ProvisionError):
     """Some steps of a run failed; the display has shown each, this is the sum."""
 
 
+class InterruptedRunError(ProvisionError):
+    """The user stopped a run; what was running has ended, the rest was not begun. 128 + SIGINT, as shells have it."""
+
+    exit_code = 130
+
+    def __init__(self, again: str, log: str) -> None:
+        super().__init__("interrupted", detail=f"the whole log: {log}", hint=f"carry on with: {again}")
+
+
 class DriverError(ProvisionError):
     """A driver's provider refused or failed; raised `from` the provider's own error."""
 

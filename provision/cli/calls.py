@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provision.operations.apply import Call
     from provision.operations.place import Place
     from provision.planning.plan import Plan
+    from provision.state.runlog import RunLog
 
 
 def place(*, accept_new_host_keys: bool = False, ask_pass: bool = False) -> Place:
@@ -52,12 +53,18 @@ def call(where: Place, cluster: str, command: str, *, progress: Progress, verbos
                 display=lambda: make_display(progress, sys.stderr, where.environ, verbosity=verbose),
                 log=log,
                 redactor=redactor,
+                warn=lambda text: _warn(log, text),
             )
         except ProvisionError as error:
             log.line(str(error), source="error")
             raise
         finally:
             tidy(paths)
+
+
+def _warn(log: RunLog, text: str) -> None:
+    log.line(text, source="warning")
+    typer.echo(f"warning: {text}", err=True)
 
 
 def asks(cluster: str, *, yes: bool, always: bool = False) -> Callable[[Plan], None]:

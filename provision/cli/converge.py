@@ -106,6 +106,8 @@ def down(
     force: Annotated[
         bool, typer.Option("--force", help="Forget adopted hosts that do not answer, as they are.")
     ] = False,
+    accept_new_host_keys: AcceptOption = False,
+    ask_pass: AskPassOption = False,
     progress: ProgressOption = Progress.AUTO,
     verbose: VerboseOption = 0,
 ) -> None:
@@ -114,7 +116,7 @@ def down(
     from provision.operations.apply import check
     from provision.operations.down import down as run_down
 
-    where = calls.place()
+    where = calls.place(accept_new_host_keys=accept_new_host_keys, ask_pass=ask_pass)
     selected = select(where, inventory, cluster)
     with calls.call(where, selected.name, "down", progress=progress, verbose=verbose) as call:
         agree = calls.asks(selected.name, yes=yes, always=True)

@@ -111,6 +111,8 @@ def rm(
     cluster: ClusterOption = None,
     yes: YesOption = False,
     force: Annotated[bool, typer.Option("--force", help="Even where the swarm loses its quorum.")] = False,
+    accept_new_host_keys: AcceptOption = False,
+    ask_pass: AskPassOption = False,
     progress: ProgressOption = Progress.AUTO,
     verbose: VerboseOption = 0,
 ) -> None:
@@ -119,7 +121,7 @@ def rm(
     from provision.operations.apply import check
     from provision.operations.shrink import shrink
 
-    where = calls.place()
+    where = calls.place(accept_new_host_keys=accept_new_host_keys, ask_pass=ask_pass)
     selected = select(where, None, cluster or machine_cluster(where, machines[0]))
     selected.require()
     assert selected.inventory is not None

@@ -44,11 +44,15 @@ def ssh(
 
 
 def _ssh(where: Place, cluster: str, machine: str, rest: list[str]) -> list[str]:
+    from provision.client.ssh_include import included
+
     config = where.paths(cluster).ssh_config
     if not config.exists():
         raise ProvisionError(f"there is no ssh config of cluster {cluster!r} yet", hint=f"provision up -c {cluster}")
     options = rest[: _first_word(rest)]
-    return ["ssh", "-F", str(config), *options, machine, *rest[len(options) :]]
+    # through the user's own config where it includes ours: its jump hosts may have aliases and keys there
+    file = [] if included(where.root) else ["-F", str(config)]
+    return ["ssh", *file, *options, machine, *rest[len(options) :]]
 
 
 def _first_word(words: list[str]) -> int:

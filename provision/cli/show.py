@@ -9,6 +9,7 @@ import typer
 
 from provision.cli import calls
 from provision.cli.options import ClusterOption, FormatOption, InventoryArgument, NamesOption, Output, OutputOption
+from provision.errors import ProvisionError
 
 if TYPE_CHECKING:
     from provision.operations.look import MachineView, View
@@ -35,7 +36,7 @@ def ls(
 
     where = calls.place()
     names = [select(where, None, cluster).name] if cluster else list(clusters(where.root))
-    rows = [machine for name in names for machine in _look(where, name).machines]
+    rows = [machine for name in names for machine in _machines(where, name)]
     columns = (
         Column("NAME", "name"),
         Column("CLUSTER", "cluster"),
@@ -55,6 +56,15 @@ def ls(
     )
     shown = Output.NAME if quiet else output
     typer.echo(render(rows, columns, wide, output=shown, template=template), nl=False)
+
+
+def _machines(where: Place, name: str) -> tuple[MachineView, ...]:
+    """The machines of one cluster; one that cannot be looked at must not hide the others."""
+    try:
+        return _look(where, name).machines
+    except ProvisionError as problem:
+        typer.echo(f"warning: cluster {name}: {problem}", err=True)
+        return ()
 
 
 def _look(where: Place, name: str, *, everywhere: bool = False) -> View:

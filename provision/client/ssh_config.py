@@ -7,8 +7,9 @@ ssh_include.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from provision.driver import Machine
 from provision.errors import ProvisionError
@@ -18,16 +19,19 @@ _WORD = re.compile(r"[^\s\"'\\#=*?!,]+")
 _JUMP = re.compile(r"[^\s\"'\\#]+")
 
 
-def render(paths: ClusterPaths, machines: Iterable[Machine]) -> str:
+def render(
+    paths: ClusterPaths, machines: Iterable[Machine], *, proxy_commands: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A `Host` block for each machine that has an address, ordered by name; OpenSSH 7.3 and later read it.
 
     User and port that are None are left out, so the user's own config below decides. Connections are not
     shared (ControlMaster): a master would outlive the command, and `down` leaves no process behind. Who wants
-    it for `docker stack deploy`'s many connections sets it for these hosts in the own config. Raises
+    it for `docker stack deploy`'s many connections sets it for these hosts in the own config. `proxy_commands`
+    are those of machines, by name, as the user's own config has them. Raises
     ProvisionError for a value that the format cannot hold.
     """
     blocks = [
-        _block(paths, machine)
+        _block(paths, machine, proxy_commands.get(machine.name))
         for machine in sorted(machines, key=lambda machine: (machine.group, machine.number, machine.name))
         if machine.address
     ]
@@ -35,7 +39,7 @@ def render(paths: ClusterPaths, machines: Iterable[Machine]) -> str:
     return "\n".join([head, *blocks])
 
 
-def _block(paths: ClusterPaths, machine: Machine) -> str:
+def _block(paths: ClusterPaths, machine: Machine, proxy_command: str | None) -> str:
     name = _word("name", machine.name)
     lines = [
         f"HostName {_word('address', machine.address or '')}",
@@ -61,6 +65,10 @@ def _block(paths: ClusterPaths, machine: Machine) -> str:
         if not _JUMP.fullmatch(machine.jump) or machine.jump.startswith("-"):
             raise _cannot("jump host", machine.jump)
         lines.append(f"ProxyJump {machine.jump}")
+    elif proxy_command is not None:
+        if "\n" in proxy_command:
+            raise _cannot("proxy command", proxy_command)
+        lines.append(f"ProxyCommand {proxy_command}")
     return "".join([f"Host {name}\n", *(f"    {line}\n" for line in lines)])
 
 

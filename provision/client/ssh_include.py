@@ -56,6 +56,15 @@ def include(root: Path, *, home: Path | None = None) -> bool:
     return True
 
 
+def included(root: Path, *, home: Path | None = None) -> bool:
+    """Whether the user's ssh config includes the clusters' ones, so that plain `ssh MACHINE` works."""
+    try:
+        text = _read(_real((home or ssh_home()) / ".ssh" / "config"))
+    except (OSError, ProvisionError):
+        return False
+    return text is not None and _is_effective(text, _line(root))
+
+
 def exclude(root: Path, *, home: Path | None = None) -> bool:
     """Take the line away, unless a cluster under `root` still has an ssh_config; returns whether changed.
 

@@ -12,8 +12,8 @@ from provision.execution.settle import settled
 from provision.execution.world import World
 from provision.hosts.changes import due
 from provision.hosts.changes.firewall import members_of
-from provision.hosts.facts import HostFacts
 from provision.hosts.connect import LoginRefusedError
+from provision.hosts.facts import HostFacts
 from provision.hosts.release import fragments
 from provision.planning.actions import Adopt, Configure, Create, Destroy, Forget, Reach, Release, Start
 from provision.planning.checks import host_problems
@@ -177,4 +177,10 @@ def _mark(world: World, name: str) -> None:
 
 def _forget(world: World, name: str) -> None:
     world.forget(name)
-    world.store.update(lambda state: state.drop(name))
+
+    def gone(state: ClusterState) -> ClusterState:
+        leaving = [other for other in state.data.get("leaving", ()) if other != name]
+        rest = {key: value for key, value in state.data.items() if key != "leaving"}
+        return replace(state.drop(name), data={**rest, "leaving": leaving} if leaving else rest)
+
+    world.store.update(gone)

@@ -41,11 +41,13 @@ def observe(
     images: bool = False,
     patience: float = PATIENCE,
     skip: Iterable[str] = (),
+    tolerant: bool = False,
 ) -> Observation:
     """Reach every machine that exists and ask a manager about the swarm.
 
     Machines that do not answer within `patience` seconds are listed with the cause. Raises PlanError with every host
-    key that is unknown or has changed. Machines in `skip` are not tried.
+    key that is unknown or has changed; `tolerant`: such a host counts as one that does not answer. Machines in `skip`
+    are not tried.
     """
     by_name = {spec.name: spec for spec in specs}
     for spec in specs:
@@ -53,12 +55,11 @@ def observe(
             machines[spec.name] = world.drivers[spec.driver].create(spec)
     world.machines.update(machines)
     running = [m for m in machines.values() if m.state in _ANSWERING and m.name not in set(skip)]
-    sessions, unreachable = _reach(world, running, by_name, images=images, patience=patience)
+    sessions, unreachable = _reach(world, running, by_name, images=images, patience=patience, tolerant=tolerant)
     facts = {name: session.facts for name, session in sessions.items()}
     swarm = _swarm(world, facts)
     if swarm is not None:
-        nodes = {name: swarm.node(name, facts[name].node.node_id if name in facts else "") for name in machines}
-        seen = {name: node_address(node) for name, node in nodes.items()}
+        seen = {name: node_address(swarm.node(name)) for name in machines if name not in facts}
         world.node_addresses = {name: address for name, address in seen.items() if address}
     return Observation(
         machines=machines,
@@ -74,7 +75,13 @@ _ANSWERING = (MachineState.RUNNING, MachineState.STARTING, MachineState.UNKNOWN)
 
 
 def _reach(
-    world: World, machines: Sequence[Machine], specs: dict[str, MachineSpec], *, images: bool, patience: float
+    world: World,
+    machines: Sequence[Machine],
+    specs: dict[str, MachineSpec],
+    *,
+    images: bool,
+    patience: float,
+    tolerant: bool,
 ) -> tuple[dict[str, Session], dict[str, str]]:
     sessions: dict[str, Session] = {}
     causes: dict[str, str] = {}
@@ -86,13 +93,14 @@ def _reach(
             sessions[machine.name] = world.open(machine, seconds=patience, images=images, spec=spec)
         except HostKeyError as problem:
             untrusted.append(problem)
+            causes[machine.name] = problem.summary
         except ProvisionError as problem:
             causes[machine.name] = problem.detail.removeprefix("last: ") or problem.summary
 
     if machines:
         with ThreadPoolExecutor(max_workers=min(len(machines), _WIDTH), thread_name_prefix="observe") as pool:
             _all(pool, reach, machines)
-    if untrusted:
+    if untrusted and not tolerant:
         raise PlanError(tuple(sorted(untrusted, key=lambda problem: problem.summary)))
     return {machine.name: sessions[machine.name] for machine in machines if machine.name in sessions}, causes
 

@@ -14,7 +14,7 @@ from provision.planning.plan import count
 from provision.planning.wanted import Wanted
 from provision.stacks.converge import Waiting, wait_converged, wait_removed
 from provision.stacks.deploy import DEPLOY_TIMEOUT, deploy_script
-from provision.stacks.record import prune_objects, write_record
+from provision.stacks.record import prune_objects, write_intent, write_record
 
 Say = Callable[[str], None]
 
@@ -44,6 +44,7 @@ def deploy(world: World, action: DeployStack, say: Say) -> Outcome:
     """`docker stack deploy` on a manager, the record of it, then the wait until it runs as wanted."""
     session, stack = world.manager(), action.stack
     engine = session.engine
+    write_intent(engine, action.bundle, cluster=world.cluster)
     result = session.host.root_shell(deploy_script(action.bundle), seconds=DEPLOY_TIMEOUT + 30.0, line=say)
     if result.status != 0:
         output = result.stderr or result.stdout

@@ -123,6 +123,7 @@ class World:
             stated=stated,
             pinned=self.known_hosts.lookup(machine.name),
             users=users_known_hosts.lookup(target.known_hosts, target.alias, target.port),
+            revoked=users_known_hosts.revoked(target.known_hosts, target.alias, target.port),
             accept_new=self.ssh.accept_new_host_keys,
             pin=lambda key: self._pin(machine, key),
             pinned_in=str(self.known_hosts.path),

@@ -71,7 +71,8 @@ class Connector:
         pause, patience, cause = 0.05, 0.25, ""
         while True:
             try:
-                return self._open(target, trust, patience=min(patience, max(deadline - self._clock(), 0.2)))
+                left = max(deadline - self._clock(), 0.2)
+                return self._open(target, trust, patience=min(patience, left), handshake=min(_HANDSHAKE, left + 1.0))
             except HostKeyError:
                 raise
             except LoginRefusedError as refused:
@@ -101,7 +102,7 @@ class Connector:
                 connection.close()
             self._hops.clear()
 
-    def _open(self, target: Target, trust: Trust, *, patience: float) -> Host:
+    def _open(self, target: Target, trust: Trust, *, patience: float, handshake: float) -> Host:
         import paramiko
 
         sock = self._socket(target, patience)
@@ -114,6 +115,7 @@ class Connector:
                 sock,
                 trust,
                 everything=not target.made,
+                handshake=handshake,
             )
         except HostKeyError:
             raise
@@ -135,6 +137,7 @@ class Connector:
         trust: Trust,
         *,
         everything: bool,
+        handshake: float = _HANDSHAKE,
     ) -> fabric.Connection:
         import fabric
 
@@ -150,9 +153,9 @@ class Connector:
                 "password": self._password if everything else None,
                 "allow_agent": everything,
                 "look_for_keys": everything,
-                "timeout": _HANDSHAKE,
-                "banner_timeout": _HANDSHAKE,
-                "auth_timeout": _HANDSHAKE,
+                "timeout": handshake,
+                "banner_timeout": handshake,
+                "auth_timeout": handshake,
                 "transport_factory": _preferring(trust.key_types()),
             },
         )

@@ -12,7 +12,7 @@ class HostDesired:
     """One host's target. `members` are the addresses of all members of the cluster, this one included.
 
     `firewall` False: our table is taken away if it is there. `install` False: the engine is there already, or it is an
-    error. `managers_port` is open on managers only.
+    error. `manager`: the port of Swarm's management is open to the members too.
     """
 
     cluster: str

@@ -13,6 +13,8 @@ INSTALLED = f"{DIRECTORY}/packages.installed"
 PACKAGES_BEFORE = f"{DIRECTORY}/packages.before"
 LOADED_IMAGES = f"{DIRECTORY}/images.loaded"
 DAEMON_BEFORE = f"{DIRECTORY}/daemon.json.before"
+#: the file that the engine ran with before the last change
+DAEMON_LAST = f"{DIRECTORY}/daemon.json.last"
 #: the engine has not taken over the daemon.json that is there
 DAEMON_PENDING = f"{DIRECTORY}/daemon.json.pending"
 RULES = f"{DIRECTORY}/firewall.nft"

@@ -44,6 +44,8 @@ class Target:
     identity_files: tuple[str, ...] = ()
     hops: tuple[Hop, ...] = ()
     proxy_command: str | None = None
+    #: the jump hosts as they were written, aliases of the user's ssh config and all
+    jump: str | None = None
     known_hosts: tuple[str, ...] = field(default=("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"))
 
 
@@ -62,6 +64,7 @@ def target_of(machine: Machine, ssh: SshSettings, *, made: bool) -> Target:
             made=True,
             identity_files=(machine.identity_file,) if machine.identity_file else (),
             hops=_hops(machine.jump or ssh.jump),
+            jump=machine.jump or ssh.jump,
         )
     found = _lookup(machine.address)
     identities = [machine.identity_file, ssh.identity_file, *found.get("identityfile", ())]
@@ -77,6 +80,7 @@ def target_of(machine: Machine, ssh: SshSettings, *, made: bool) -> Target:
         made=False,
         identity_files=_present(identities),
         hops=hops,
+        jump=jump if hops else None,
         proxy_command=None if hops or command == "none" else command,
         known_hosts=(
             *str(found.get("userknownhostsfile", "~/.ssh/known_hosts")).split(),

@@ -28,6 +28,8 @@ class Trust:
     stated: tuple[str, ...] = ()
     pinned: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    #: keys that the user's known_hosts marks as revoked
+    revoked: tuple[str, ...] = ()
     accept_new: bool = False
     #: told each key that was accepted and is not pinned yet
     pin: Callable[[str], None] = field(default=lambda _: None)
@@ -43,6 +45,12 @@ class Trust:
 
     def check(self, offered: str) -> None:
         """Return when the offered key line is the right one, else raise HostKeyError. Pins what it accepts."""
+        if _among(offered, self.revoked):
+            raise HostKeyError(
+                f"{self.machine}: its SSH host key is revoked",
+                detail=f"it offers {offered.split(maxsplit=1)[0]} {fingerprint(offered)}",
+                hint="your known_hosts says @revoked; give the machine a new key",
+            )
         for known in (self.stated, self.pinned, self.users):
             if not known:
                 continue
@@ -82,6 +90,8 @@ def _changed(trust: Trust, offered: str, known: Sequence[str]) -> HostKeyError:
     expected = ", ".join(entry if entry.startswith("SHA256:") else fingerprint(entry) for entry in known)
     if known is trust.stated:
         where = "correct `host_key:` in the inventory"
+        if any(entry.startswith("SHA256:") for entry in known):
+            where += " (the fingerprint may be of another of its keys: state the one that it offers)"
     elif known is trust.pinned:
         where = f"remove the old one: ssh-keygen -f {trust.pinned_in} -R {trust.machine}"
     else:

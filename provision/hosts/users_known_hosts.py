@@ -13,25 +13,35 @@ from pathlib import Path
 def lookup(files: tuple[str, ...], alias: str, port: int) -> tuple[str, ...]:
     """The key lines that these files have for a host, as ssh would find them: by name, pattern or hashed name.
 
-    A missing file has none. Lines that ssh could not read either, and those with a marker (`@revoked`), count for
-    nothing.
+    A missing file has none. Lines that ssh could not read either count for nothing, and neither do certificate
+    authorities.
     """
+    return _find(files, alias, port, marker="")
+
+
+def revoked(files: tuple[str, ...], alias: str, port: int) -> tuple[str, ...]:
+    """The key lines that these files mark `@revoked` for a host: never to be trusted, whatever else says so."""
+    return _find(files, alias, port, marker="@revoked")
+
+
+def _find(files: tuple[str, ...], alias: str, port: int, *, marker: str) -> tuple[str, ...]:
     name = alias.lower() if port == 22 else f"[{alias.lower()}]:{port}"
-    found = [key for file in files for hosts, key in _load(str(Path(file).expanduser())) if _names(hosts, name)]
-    return tuple(dict.fromkeys(found))
+    lines = [line for file in files for line in _load(str(Path(file).expanduser()))]
+    return tuple(dict.fromkeys(key for mark, hosts, key in lines if mark == marker and _names(hosts, name)))
 
 
 @lru_cache(maxsize=16)
-def _load(path: str) -> tuple[tuple[str, str], ...]:
-    """Each line's hosts and its key as `type base64`."""
+def _load(path: str) -> tuple[tuple[str, str, str], ...]:
+    """Each line's marker (empty for most), its hosts, and its key as `type base64`."""
     if not Path(path).is_file():
         return ()
-    lines = (line.split() for line in Path(path).read_text(errors="replace").splitlines())
-    return tuple(
-        (words[0], f"{words[1]} {words[2]}")
-        for words in lines
-        if len(words) > 2 and not words[0].startswith(("#", "@")) and _is_key(words[1], words[2])
-    )
+    found = []
+    for line in Path(path).read_text(errors="replace").splitlines():
+        words = line.split()
+        marker = words.pop(0) if words and words[0].startswith("@") else ""
+        if len(words) > 2 and not words[0].startswith("#") and _is_key(words[1], words[2]):
+            found.append((marker, words[0], f"{words[1]} {words[2]}"))
+    return tuple(found)
 
 
 def _is_key(kind: str, text: str) -> bool:

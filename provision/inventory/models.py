@@ -27,7 +27,6 @@ from provision.inventory.cluster import Availability, EngineInstall
 from provision.inventory.hosts import check_address, check_jump, parse_host
 from provision.inventory.values import (
     DURATION,
-    HOSTNAME,
     NAME,
     SIZE,
     InvalidValueError,
@@ -72,6 +71,8 @@ OneOrMore = Annotated[
 def _check_label(key: str) -> str:
     if not key or re.search(r"\s", key):
         raise InvalidValueError("a label's name is not empty and holds no white space")
+    if "," in key:
+        raise InvalidValueError("a label's name holds no comma")
     if key.startswith("provision."):
         raise InvalidValueError("labels that begin with 'provision.' are provision's own")
     return key
@@ -91,6 +92,15 @@ def _check_daemon(value: dict[str, Any]) -> dict[str, Any]:
 Daemon = Annotated[dict[str, Any], AfterValidator(_check_daemon)]
 
 
+def _check_user(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", value):
+        raise InvalidValueError(f"{value!r} cannot be a user's name")
+    return value
+
+
+User = Annotated[Text, AfterValidator(_check_user)]
+
+
 class Model(BaseModel):
     """An unknown key is an error, everywhere."""
 
@@ -103,10 +113,10 @@ class HostModel(Model):
     address: Address = Field(description="IP address or name that SSH connects to.")
     name: str | None = Field(
         default=None,
-        pattern=f"^{HOSTNAME.replace('(?!-)', '').replace('(?<!-)', '')}$",
+        pattern="^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
         description="What the machine is called, instead of <cluster>-<group>-<n>.",
     )
-    user: Text | None = Field(default=None, description="User to log in as; root, or one with password-free sudo.")
+    user: User | None = Field(default=None, description="User to log in as; root, or one with password-free sudo.")
     port: Port | None = Field(default=None, description="Port of its SSH server.")
     jump: Jump | None = Field(default=None, description="Jump host(s) on the way: user@host:port, commas between.")
     host_key: Annotated[str, AfterValidator(check_host_key)] | None = Field(
@@ -188,7 +198,7 @@ class GroupModel(Model):
 class SshModel(Model):
     """How the machines are reached."""
 
-    user: Text | None = Field(default=None, description="User to log in as; root, or one with password-free sudo.")
+    user: User | None = Field(default=None, description="User to log in as; root, or one with password-free sudo.")
     port: Port | None = Field(default=None, description="Port of the SSH servers.")
     jump: Jump | None = Field(default=None, description="Jump host(s) on the way: user@host:port, commas between.")
     identity_file: Text | None = Field(default=None, description="Private key to log in with first; ~ is your home.")

@@ -6,7 +6,7 @@ the drivers and the state; nothing here looks anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count as numbers_from
 from typing import TypeAlias
@@ -20,20 +20,25 @@ from provision.merge import merge
 Existing: TypeAlias = tuple[str, str, int, str | None]
 
 
-def machine_specs(cluster: Cluster, existing: Iterable[Existing] = ()) -> tuple[MachineSpec, ...]:
+def machine_specs(
+    cluster: Cluster, existing: Iterable[Existing] = (), *, leaving: Container[str] = ()
+) -> tuple[MachineSpec, ...]:
     """The machines that there shall be, group by group in the inventory's order, by number within.
 
     Of a group with a count the lowest numbers that exist are kept, and new machines take the smallest free ones. Of a
     group with hosts an entry is the machine that has its `name`, else the one that has its address, so that removing
     the first entry renames none of the others. A number that an existing machine has is never given to another, not
     even where that machine is about to go. Two entries with one address (and different ports) want a `name` each.
-    `host_key` and `authorized_keys` are left to the caller.
+    `leaving` are machines that somebody asked to remove: none of them is kept. `host_key` and `authorized_keys` are
+    left to the caller.
     """
     known = sorted(existing, key=lambda machine: machine[2])
     return tuple(
         _spec(cluster, group, number, host)
         for group in cluster.groups
-        for number, host in sorted(_numbered(group, [m for m in known if m[1] == group.name]), key=lambda n: n[0])
+        for number, host in sorted(
+            _numbered(group, [m for m in known if m[1] == group.name], leaving), key=lambda n: n[0]
+        )
     )
 
 
@@ -57,14 +62,17 @@ def availability_for(group: Group, number: int) -> Availability:
     return override.availability if override and override.availability else group.availability
 
 
-def _numbered(group: Group, existing: list[Existing]) -> Iterator[tuple[int, HostEntry | None]]:
+def _numbered(
+    group: Group, existing: list[Existing], leaving: Container[str]
+) -> Iterator[tuple[int, HostEntry | None]]:
+    staying = [machine for machine in existing if machine[0] not in leaving]
     free = (number for number in numbers_from(1) if number not in {machine[2] for machine in existing})
     if not group.hosts:
-        kept = [machine[2] for machine in existing][: group.count]
+        kept = [machine[2] for machine in staying][: group.count]
         yield from ((number, None) for number in kept)
         yield from ((next(free), None) for _ in range(group.count - len(kept)))
         return
-    matched = _match(group.hosts, existing)
+    matched = _match(group.hosts, staying)
     for index, host in enumerate(group.hosts):
         yield matched[index] if index in matched else next(free), host
 

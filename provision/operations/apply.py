@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from provision.display.fanout import fan_out
-from provision.errors import RunError
-from provision.events import Event, Reporter
+from provision.errors import InterruptedRunError, RunError
+from provision.events import Notice, Reporter
 from provision.execution.perform import Performer
 from provision.execution.scheduler import Summary, run
 from provision.execution.world import World
@@ -36,6 +36,8 @@ class Call:
     display: MakeDisplay
     log: RunLog
     redactor: Redactor
+    #: told what went wrong and is not worth a failed run
+    warn: Callable[[str], None]
 
 
 def apply(world: World, place: Place, plan: Plan, wanted: Wanted | None, call: Call) -> Summary:
@@ -47,7 +49,7 @@ def apply(world: World, place: Place, plan: Plan, wanted: Wanted | None, call: C
         with call.display() as display:
             report = fan_out(display, call.log, redact=world.redactor)
             for notice in plan.notices:
-                report(_notice(notice))
+                report(Notice(notice, "warning"))
             summary = run(plan, Performer(world, wanted), command=call.command, report=report, stop=world.stop)
     finally:
         _remember(place, world, call, began, summary, time.monotonic() - clock)
@@ -59,19 +61,13 @@ def check(summary: Summary, call: Call, *, again: str) -> None:
     if summary.good:
         return
     if summary.interrupted:
-        raise KeyboardInterrupt
+        raise InterruptedRunError(again, str(call.log.path))
     lost = f", {count(len(summary.skipped), 'step')} not tried" if summary.skipped else ""
     raise RunError(
         f"{count(len(summary.failed), 'step')} failed{lost}",
         detail=f"the whole log: {call.log.path}",
         hint=f"mend the cause and carry on with: {again}",
     )
-
-
-def _notice(text: str) -> Event:
-    from provision.events import Notice
-
-    return Notice(text, "warning")
 
 
 def _remember(place: Place, world: World, call: Call, began: datetime, summary: Summary | None, seconds: float) -> None:

@@ -8,7 +8,7 @@ from provision.client import docker_context, ssh_config, ssh_include
 from provision.driver import Machine, Role
 from provision.errors import ProvisionError
 from provision.execution.world import World
-from provision.hosts.target import Hop, target_of
+from provision.hosts.target import target_of
 from provision.operations.place import Place
 from provision.state.files import write_atomic
 from provision.state.model import ClusterState, MachineStatus
@@ -27,7 +27,10 @@ def update_client(world: World, place: Place) -> tuple[str, ...]:
     created = [r for r in state.machines.values() if r.status is MachineStatus.CREATED]
     problems: list[str] = []
     try:
-        text = ssh_config.render(paths, [_door(world, record.machine(world.cluster)) for record in created]).encode()
+        machines = [record.machine(world.cluster) for record in created]
+        commands = {machine.name: command for machine in machines if (command := _proxy_command(world, machine))}
+        doors = [_door(world, machine) for machine in machines]
+        text = ssh_config.render(paths, doors, proxy_commands=commands).encode()
         if not paths.ssh_config.exists() or paths.ssh_config.read_bytes() != text:
             write_atomic(paths.ssh_config, text)
         ssh_include.include(place.root)
@@ -53,14 +56,15 @@ def _door(world: World, machine: Machine) -> Machine:
         address=target.address,
         user=target.user,
         port=target.port,
-        jump=",".join(map(_jump, target.hops)) or None,
+        jump=target.jump,  # OpenSSH looks its aliases up by itself
         identity_file=machine.identity_file or next(iter(target.identity_files), None),
     )
 
 
-def _jump(hop: Hop) -> str:
-    address = f"[{hop.address}]" if ":" in hop.address else hop.address
-    return f"{hop.user}@{address}:{hop.port}"
+def _proxy_command(world: World, machine: Machine) -> str | None:
+    if machine.address is None:
+        return None
+    return target_of(machine, world.ssh, made=not world.adopts(machine.driver)).proxy_command
 
 
 def _manager(world: World, state: ClusterState) -> str | None:

@@ -41,7 +41,7 @@ def down(
             adopted = {key: value for key, value in machines.items() if world.adopts(value.driver)}
             made = [key for key in machines if key not in adopted]
             # only hosts that stay are asked what is on them
-            observed = observe(world, state, (), machines=dict(adopted), skip=made)
+            observed = observe(world, state, (), machines=dict(adopted), skip=made, tolerant=force)
             observed = replace(observed, machines=machines)
             world.machines.update(machines)
             adopting = frozenset(driver for driver in world.drivers if world.adopts(driver))

@@ -7,19 +7,21 @@ from dataclasses import replace
 from provision.driver import MachineSpec
 from provision.errors import PlanError, ProvisionError
 from provision.execution.world import World
-from provision.planning.actions import Create
+from provision.planning.actions import Adopt, Create
 from provision.planning.plan import Plan
+from provision.planning.wanted import Wanted
 
 
-def preflight(world: World, plan: Plan) -> Plan:
+def preflight(world: World, plan: Plan, wanted: Wanted) -> Plan:
     """The plan, with what the drivers want to be known added to its notices. Raises PlanError with every obstacle."""
-    wanted: dict[str, list[MachineSpec]] = {}
+    asked: dict[str, list[MachineSpec]] = {}
     for step in plan:
-        if isinstance(step.action, Create):
-            wanted.setdefault(step.action.spec.driver, []).append(step.action.spec)
+        if isinstance(step.action, Create | Adopt):
+            spec = wanted.spec(step.subject)
+            asked.setdefault(spec.driver, []).append(spec)
     obstacles: list[ProvisionError] = []
     notices: list[str] = []
-    for driver, specs in wanted.items():
+    for driver, specs in asked.items():
         for finding in world.drivers[driver].check(specs):
             if finding.fatal:
                 obstacles.append(ProvisionError(f"driver {driver}: {finding.summary}", hint=finding.fix))

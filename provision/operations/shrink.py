@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from provision.driver import Role
@@ -16,7 +17,7 @@ from provision.inventory.write import write_inventory
 from provision.operations.apply import Call
 from provision.operations.place import Place
 from provision.operations.up import up
-from provision.operations.wanted import existing
+from provision.operations.wanted import existing, leaving_of
 from provision.planning.observation import Observation
 from provision.planning.plan import Plan
 from provision.planning.up import plan_remove
@@ -47,19 +48,28 @@ def shrink(
 
     def write(plan: Plan) -> None:
         agree(plan)
+        _remember(place, cluster.name, names)
         write_inventory(inventory, text)
 
-    plan, summary = up(after, place, call, agree=write, leaving=frozenset(names), shape=shape)
+    plan, summary = up(after, place, call, agree=write, leaving=frozenset(names), shape=shape, tolerant=force)
     if plan.empty:  # the machines were gone before; the inventory still has to learn of it
         write_inventory(inventory, text)
     return plan, summary
 
 
+def _remember(place: Place, cluster: str, names: Sequence[str]) -> None:
+    """Which machines go: should the run be cut short, `rm` and `up` go on with these and no others."""
+    store = Store(place.paths(cluster))
+    if store.read() is not None:
+        store.update(lambda state: replace(state, data={**state.data, "leaving": sorted({*leaving_of(state), *names})}))
+
+
 def shrunk_text(text: str, cluster: Cluster, state: ClusterState | None, names: Sequence[str], *, file: str) -> str:
     """The inventory's text without these machines. Raises UsageError for a name that is none of its machines."""
-    specs = {spec.name: spec for spec in machine_specs(cluster, existing((), state))}
+    going = leaving_of(state)  # the inventory does not have these any more
+    specs = {spec.name: spec for spec in machine_specs(cluster, existing((), state), leaving=going)}
     for name in names:
-        if name not in specs:
+        if name not in specs and name not in going:
             known = ", ".join(specs)
             raise UsageError(f"{name!r} is no machine of cluster {cluster.name!r}", hint=f"its machines: {known}")
     if all(spec.name in names for spec in specs.values() if spec.role is Role.MANAGER):
@@ -68,7 +78,7 @@ def shrunk_text(text: str, cluster: Cluster, state: ClusterState | None, names: 
             hint=f"add one first (provision add-manager), or take all of it down: provision down -c {cluster.name}",
         )
     for group in cluster.groups:
-        leaving = [specs[name] for name in dict.fromkeys(names) if specs[name].group == group.name]
+        leaving = [spec for spec in specs.values() if spec.name in names and spec.group == group.name]
         if not leaving:
             continue
         if group.hosts:

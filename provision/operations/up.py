@@ -22,6 +22,7 @@ from provision.planning.up import plan_up
 from provision.planning.wanted import Wanted
 from provision.state.keys import ensure_cluster_key
 from provision.state.lock import hold, this_process
+from provision.state.model import MachineRecord, MachineStatus
 from provision.state.store import Store
 
 
@@ -44,12 +45,13 @@ def planned(
     wait: bool = True,
     leaving: frozenset[str] = frozenset(),
     shape: Callable[[Wanted, Observation], Plan] = plan_up,
+    tolerant: bool = False,
     call: Call | None = None,
 ) -> Iterator[Planned]:
     """Look at the world and plan. Changes nothing; for a `call` that goes on to act, host keys are remembered.
 
     `leaving` machines are not wanted, `shape` makes the plan. `only_new`: touch no machine that exists, but for the
-    ports that it opens to the new ones.
+    ports that it opens to the new ones. `tolerant`: a host whose key is wrong counts as one that does not answer.
     """
     state = Store(place.paths(cluster.name)).read()
     redactor = call.redactor if call else None
@@ -66,8 +68,8 @@ def planned(
         if only_new:
             wanted = replace(wanted, only=frozenset(wanted.names) - machines.keys())
         images = bool(wanted.archives)
-        observed = observe(world, state, wanted.specs, machines=machines, images=images)
-        plan = preflight(world, shape(wanted, observed))
+        observed = observe(world, state, wanted.specs, machines=machines, images=images, tolerant=tolerant)
+        plan = preflight(world, shape(wanted, observed), wanted)
         yield Planned(plan=plan, world=world, wanted=wanted, observed=observed)
 
 
@@ -81,6 +83,7 @@ def up(
     wait: bool = True,
     leaving: frozenset[str] = frozenset(),
     shape: Callable[[Wanted, Observation], Plan] = plan_up,
+    tolerant: bool = False,
 ) -> tuple[Plan, Summary | None]:
     """Make the cluster what the inventory says. Returns the plan, and how its run ended; None when it was empty.
 
@@ -91,19 +94,45 @@ def up(
         had_key = paths.private_key.exists()  # machines may know it, whatever else was lost here
         try:
             ensure_cluster_key(paths)
-            with planned(cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, call=call) as made:
+            with planned(
+                cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, tolerant=tolerant, call=call
+            ) as made:
                 if made.plan.empty:
-                    update_client(made.world, place)
+                    _refresh(made)
+                    _tell(call, update_client(made.world, place))
                     return made.plan, None
                 plan = made.plan
                 if killed is not None:
                     plan = replace(plan, notices=(f"carries on where {killed} was cut short", *plan.notices))
                 agree(plan)
                 remember(made.world, cluster)
+                _refresh(made)
                 try:
                     return plan, apply(made.world, place, plan, made.wanted, call)
                 finally:
-                    update_client(made.world, place)
+                    _tell(call, update_client(made.world, place))
         finally:
             if not had_key:
                 abandon(paths)
+
+
+def _refresh(made: Planned) -> None:
+    """Have the state know machines as they are now: an inventory may name another door, another role."""
+    state = made.world.store.read()
+    if state is None:
+        return
+    fresh = []
+    for spec in made.wanted:
+        record, machine = state.machines.get(spec.name), made.observed.machines.get(spec.name)
+        if record is None or machine is None or machine.address is None or record.status is not MachineStatus.CREATED:
+            continue
+        now = replace(MachineRecord.of(machine, role=spec.role), details=record.details, unknown=record.unknown)
+        if now != record:
+            fresh.append(now)
+    if fresh:
+        made.world.store.update(lambda state: state.put(*fresh))
+
+
+def _tell(call: Call, problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        call.warn(problem)

@@ -29,7 +29,7 @@ def wanted_of(
     wait: bool = True,
     leaving: frozenset[str] = frozenset(),
 ) -> Wanted:
-    """The target, without the machines that are `leaving`: their numbers are free.
+    """The target, without the machines that are `leaving`, or that an earlier `rm` did not get rid of.
 
     Raises InventoryError with every file of a stack that is missing or wrong.
     """
@@ -49,13 +49,18 @@ def wanted_of(
         raise InventoryError(tuple(problems))
     return Wanted(
         cluster=cluster,
-        specs=machine_specs(cluster, [known for known in existing(machines, state) if known[0] not in leaving]),
+        specs=machine_specs(cluster, existing(machines, state), leaving=leaving | leaving_of(state)),
         authorized_keys=(_cluster_key(world, place), *cluster.ssh.authorized_keys),
         bundles=tuple(bundles),
         archives=archives,
         adopting=frozenset(name for name in world.drivers if world.adopts(name)),
         wait=wait,
     )
+
+
+def leaving_of(state: ClusterState | None) -> frozenset[str]:
+    """The machines that `rm` was asked to remove and that are not gone yet."""
+    return frozenset(state.data.get("leaving", ())) if state else frozenset()
 
 
 def existing(machines: Iterable[Machine], state: ClusterState | None) -> tuple[tuple[str, str, int, str | None], ...]:

@@ -199,7 +199,8 @@ def close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tupl
                 verb="close ports",
                 cause=f"members have left: {', '.join(names)}",
                 action=action,
-                needs=frozenset() if spec.name in observed.facts else configured,
-                after=gone | (configured if spec.name in observed.facts else frozenset()),
+                # one that could not leave may still be a member: it is shut out when it has left
+                needs=gone | (frozenset() if spec.name in observed.facts else configured),
+                after=configured if spec.name in observed.facts else frozenset(),
             )
         )

@@ -162,7 +162,9 @@ def address(wanted: Wanted, observed: Observation, name: str) -> str | None:
     """Where the other members reach a machine, if that is known: by its probe where `advertise` selects it."""
     machine, facts = observed.machines.get(name), observed.facts.get(name)
     found = member_address(wanted.cluster.swarm.advertise, machine, facts)
-    return found or node_address(observed.node_of(name))
+    if found is None and machine is not None and facts is None:
+        return node_address(observed.node_of(name))
+    return found
 
 
 def node_address(node: Node | None) -> str | None:

@@ -47,6 +47,8 @@ def plan_stacks(draft: Draft, wanted: Wanted, observed: Observation) -> None:
     # an engine that restarts takes no tasks
     members |= draft.ids("configure", wanted.names)
     begun = draft.ids("init swarm", wanted.names)
+    # first what goes: it may hold a port that another stack wants
+    members |= _remove(draft, wanted, observed)
     for bundle in wanted.bundles:
         cause = _cause(wanted, observed, bundle.stack)
         if cause is not None:
@@ -62,7 +64,6 @@ def plan_stacks(draft: Draft, wanted: Wanted, observed: Observation) -> None:
                     after=after - begun,
                 )
             )
-    _remove(draft, wanted, observed)
 
 
 def _cause(wanted: Wanted, observed: Observation, name: str) -> str | None:
@@ -72,13 +73,14 @@ def _cause(wanted: Wanted, observed: Observation, name: str) -> str | None:
     return drift(bundle, observed.swarm.records.get(name), observed.swarm.services)
 
 
-def _remove(draft: Draft, wanted: Wanted, observed: Observation) -> None:
+def _remove(draft: Draft, wanted: Wanted, observed: Observation) -> frozenset[str]:
     if observed.swarm is None:
-        return
+        return frozenset()
+    gone: set[str] = set()
     kept = {bundle.stack for bundle in wanted.bundles}
     for name in observed.swarm.records:
         if name not in kept:
-            draft.add(
+            step = draft.add(
                 Step(
                     subject=name,
                     verb="remove stack",
@@ -87,3 +89,5 @@ def _remove(draft: Draft, wanted: Wanted, observed: Observation) -> None:
                     destroys=True,
                 )
             )
+            gone.add(step)
+    return frozenset(gone)

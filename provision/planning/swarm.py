@@ -40,8 +40,11 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
 
 
 def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
-    """Who begins: a manager that answers or is yet to be made. Where the cluster had a swarm before, rather one that
-    exists and does not answer, or is stopped: it may still be in it, and a second swarm would tear the cluster apart."""
+    """Who begins: a manager that answers or is yet to be made.
+
+    Where the cluster had a swarm before, rather one that exists and does not answer, or is stopped: it may still be in
+    it, and a second swarm would tear the cluster apart.
+    """
     managers = [spec for spec in wanted if spec.role is Role.MANAGER]
     silent = [spec for spec in managers if spec.name in observed.machines and spec.name not in observed.facts]
     rest = [spec for spec in managers if spec not in silent]

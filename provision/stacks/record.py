@@ -20,6 +20,7 @@ from provision.swarm.values import Service, SwarmConfig, SwarmObject
 CLUSTER_LABEL = "provision.cluster"
 DIGEST_LABEL = "provision.stack.digest"
 _NAME_LIMIT = 64
+_INTENT = "_provision-begun"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ def drift(bundle: Bundle, record: Record | None, services: Iterable[Service]) ->
     """Why the stack must be deployed, for the plan; None when it is as it was deployed and as wanted."""
     if record is None:
         return "not deployed"
+    if not record.digest:
+        return "its first deployment did not end well"
     if record.digest != bundle.digest:
         return "content changed"
     present = {service.name: service for service in services}
@@ -63,6 +66,18 @@ def drift(bundle: Bundle, record: Record | None, services: Iterable[Service]) ->
         if present[name].spec_digest != digest:
             return f"service {short} was changed by hand"
     return None
+
+
+def write_intent(engine: Engine, bundle: Bundle, *, cluster: str) -> None:
+    """Remember, before its first deploy, that the stack is this cluster's: what never ran as wanted is found again.
+
+    A stack that has a record keeps it.
+    """
+    if any(DIGEST_LABEL in config.labels for config in engine.configs(stack=bundle.stack)):
+        return
+    labels = {NAMESPACE_LABEL: bundle.stack, CLUSTER_LABEL: cluster, DIGEST_LABEL: ""}
+    data = json.dumps({"digest": "", "services": {}}).encode()
+    engine.create_config(f"{bundle.stack[: _NAME_LIMIT - len(_INTENT)]}{_INTENT}", labels, data)
 
 
 def write_record(engine: Engine, bundle: Bundle, services: Iterable[Service], *, cluster: str) -> None:

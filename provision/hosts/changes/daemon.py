@@ -86,9 +86,22 @@ def _reloads(key: str, target: Mapping[str, Any]) -> bool:
 
 
 def _told(verb: str) -> str:
+    if verb == "reload":
+        return f"systemctl reload docker.service\nrm -f {layout.DAEMON_PENDING} {layout.DAEMON_LAST}"
     # docker.service may start three times a minute, and who edits an inventory may need more
-    forgive = "" if verb == "reload" else "systemctl reset-failed docker.service 2>/dev/null || true\n"
-    return f"{forgive}systemctl {verb} docker.service\nrm -f {layout.DAEMON_PENDING}"
+    forgive = "systemctl reset-failed docker.service 2>/dev/null || true"
+    return f"""\
+{forgive}
+if systemctl {verb} docker.service; then rm -f {layout.DAEMON_PENDING} {layout.DAEMON_LAST}; exit 0; fi
+journalctl -q -u docker.service -n 6 --no-pager -o cat || true
+if [ -e {layout.DAEMON_PENDING} ]; then
+  rm -f {layout.DAEMON_JSON}
+  if [ -e {layout.DAEMON_LAST} ]; then mv -f {layout.DAEMON_LAST} {layout.DAEMON_JSON}; fi
+  rm -f {layout.DAEMON_PENDING}
+  {forgive}
+  if systemctl restart docker.service; then echo 'the engine runs again with the daemon.json of before'; fi
+fi
+exit 1"""
 
 
 def _touched(facts: HostFacts) -> bool:
@@ -141,7 +154,11 @@ def _write(target: Mapping[str, Any], *, first: bool) -> str:
             f"mkdir -p {layout.DAEMON_JSON.rpartition('/')[0]}",
             *((keep,) if first else ()),
             # should the run end before the engine is told, the next one tells it
-            f"if command -v dockerd >/dev/null; then : >{layout.DAEMON_PENDING}; fi",
+            f"if command -v dockerd >/dev/null && [ ! -e {layout.DAEMON_PENDING} ]; then",
+            f"  rm -f {layout.DAEMON_LAST}",
+            f"  if [ -e {layout.DAEMON_JSON} ]; then cp -p {layout.DAEMON_JSON} {layout.DAEMON_LAST}; fi",
+            f"  : >{layout.DAEMON_PENDING}",
+            "fi",
             f"mv -f {_CANDIDATE} {layout.DAEMON_JSON}",
         )
     )

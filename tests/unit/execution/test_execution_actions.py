@@ -308,7 +308,7 @@ def test_a_machine_that_is_gone_is_forgotten_without_its_driver(lab: Lab) -> Non
     ("owner", "applied", "note"),
     [
         ({"cluster": "lab", "machine": "lab-worker-1"}, True, ""),
-        (None, False, ""),
+        (None, False, "bears no mark of ours; left alone"),
         ({"cluster": "prod", "machine": "x"}, False, "belongs to cluster 'prod' now; left alone"),
     ],
 )

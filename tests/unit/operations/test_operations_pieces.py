@@ -12,7 +12,7 @@ import pytest
 from builders_of_plans import cluster, hosts, machine, managers, wanted, workers
 
 from provision.driver import Role
-from provision.errors import RunError, UsageError
+from provision.errors import InterruptedRunError, RunError, UsageError
 from provision.execution.scheduler import Summary
 from provision.inventory.cluster import Cluster, SshSettings
 from provision.inventory.load import loads
@@ -295,5 +295,5 @@ def test_a_failed_run_names_the_log_and_the_way_on(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_is_an_interrupt(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(InterruptedRunError, match="carry on with: provision up"):
         check(Summary(interrupted=True, skipped=["a"]), call(tmp_path), again="provision up")
