@@ -25,10 +25,14 @@ def place(*, accept_new_host_keys: bool = False, ask_pass: bool = False) -> Plac
 
     password = None
     if ask_pass:
-        if not sys.stdin.isatty():
+        if not _somebody_is_there():
             raise UsageError("--ask-pass needs a terminal", hint="elsewhere, set PROVISION_SSH_PASSWORD")
         password = typer.prompt("SSH password", hide_input=True, err=True)
     return this_place(password=password, accept_new_host_keys=accept_new_host_keys)
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 @contextmanager
@@ -78,7 +82,7 @@ def asks(cluster: str, *, yes: bool, always: bool = False) -> Callable[[Plan], N
         if yes or not (gone or always):
             return
         what = ", ".join(gone) if len(gone) <= 12 else f"{', '.join(gone[:12])} and {len(gone) - 12} more"
-        if not sys.stdin.isatty():
+        if not _somebody_is_there():
             raise UsageError(f"this would remove {what}", hint="nobody is there to be asked: add --yes")
         typer.echo(f"This removes {what}.", err=True)
         if (

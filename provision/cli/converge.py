@@ -18,6 +18,7 @@ from provision.cli.options import (
     VerboseOption,
     YesOption,
 )
+from provision.errors import InventoryError
 from provision.events import RunFinished, RunStarted
 
 if TYPE_CHECKING:
@@ -117,7 +118,11 @@ def down(
     from provision.operations.down import down as run_down
 
     where = calls.place(accept_new_host_keys=accept_new_host_keys, ask_pass=ask_pass)
-    selected = select(where, inventory, cluster)
+    try:
+        selected = select(where, inventory, cluster)
+    except InventoryError:
+        typer.echo("hint: down needs no inventory: provision down -c NAME", err=True)
+        raise
     with calls.call(where, selected.name, "down", progress=progress, verbose=verbose) as call:
         agree = calls.asks(selected.name, yes=yes, always=True)
         made, summary = run_down(selected.name, selected.cluster, where, call, agree=agree, purge=purge, force=force)

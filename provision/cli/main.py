@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -51,6 +52,9 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; never returns."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     code = run(sys.argv[1:])
     if code == INTERRUPTED:
         # threads may still wait for hosts, and the user has asked twice
@@ -75,7 +79,10 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 # the last line of defence: typer's own, and defects of ours
         return _other(error)
-    return result if isinstance(result, int) else 0
+    code = result if isinstance(result, int) else 0
+    if code == INTERRUPTED:  # typer's way with Ctrl-C
+        typer.echo("interrupted", err=True)
+    return code
 
 
 def _other(error: Exception) -> int:

@@ -81,7 +81,7 @@ def exec_(
     cluster: ClusterOption = None,
     role: Annotated[str | None, typer.Option(help="Only machines of this role: manager or worker.")] = None,
     group: Annotated[str | None, typer.Option(help="Only machines of this group.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that the command may take.")] = 600.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that the command may take.")] = 600.0,
 ) -> None:
     """Run a command on many machines at once; its output is shown by machine, the exit code is the worst."""
     from provision.cli.selection import select

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.errors import InventoryError, UsageError
+import typer
+
+from provision.errors import InventoryError, ProvisionError, UsageError
 
 if TYPE_CHECKING:
     from provision.inventory.cluster import Cluster
@@ -119,7 +121,11 @@ def machine_cluster(place: Place, machine: str) -> str:
 
     owners: dict[str, str] = {}
     for name in clusters(place.root):
-        state = read_state(place, name)
+        try:
+            state = read_state(place, name)
+        except ProvisionError as damaged:  # another cluster's damage is not this machine's
+            typer.echo(f"warning: {damaged.summary}", err=True)
+            continue
         owners |= dict.fromkeys(state.machines if state else {}, name)
     if machine in owners:
         return owners[machine]

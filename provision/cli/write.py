@@ -53,10 +53,14 @@ def validate(
     from provision.inventory.advice import warnings
     from provision.inventory.load import load
     from provision.planning.plan import count
+    from provision.stacks.bundle import read_bundle
 
-    cluster = load(inventory, environ=calls.place().environ)
+    where = calls.place()
+    cluster = load(inventory, environ=where.environ)
     for warning in warnings(cluster):
         typer.echo(f"warning: {warning}", err=True)
+    for stack in cluster.stacks:
+        read_bundle(stack, where.environ)
     machines = count(sum(group.count for group in cluster.groups), "machine")
     typer.echo(f"{inventory}: cluster {cluster.name!r}, {machines}, {count(len(cluster.stacks), 'stack')}")
 

@@ -79,7 +79,12 @@ def reach(world: World, wanted: Wanted, action: Reach, say: Say) -> Outcome:
     spec = wanted.spec(action.machine)
     machine = world.machines[action.machine]
     session = world.open(
-        machine, seconds=world.ssh.connect_timeout, images=bool(wanted.archives), spec=spec, waiting=say
+        machine,
+        seconds=world.ssh.connect_timeout,
+        images=bool(wanted.archives),
+        spec=spec,
+        boots=action.boots,
+        waiting=say,
     )
     problems = host_problems(wanted, spec, session.facts)
     if problems:

@@ -164,6 +164,7 @@ def update(world: World, watch: NodeWatch, action: UpdateNode, say: Say) -> Outc
     if node.role is not action.role:
         _await_role(watch, action.machine, node.id, action.role, say)
         if action.role is Role.MANAGER:
+            _await_control(world.session(action.machine), say)
             world.add_manager(action.machine)
     return Outcome()
 

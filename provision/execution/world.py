@@ -79,8 +79,9 @@ class World:
     connector: Connector
     ssh: SshSettings
     redactor: Redactor
-    #: whether host keys that were accepted are remembered; not while only looking
+    #: whether host keys that are accepted are pinned at once; not while only looking
     pins: bool = False
+    _accepted: list[tuple[Machine, str]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     machines: dict[str, Machine] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -108,6 +109,7 @@ class World:
         seconds: float,
         images: bool = False,
         spec: MachineSpec | None = None,
+        boots: bool = False,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> Session:
         """Connect to a machine and probe it. One session a machine: an open one is returned as it is."""
@@ -128,7 +130,9 @@ class World:
             pin=lambda key: self._pin(machine, key),
             pinned_in=str(self.known_hosts.path),
         )
-        host = self.connector.connect(target, trust, seconds=seconds, stop=self.stop.is_set, waiting=waiting)
+        host = self.connector.connect(
+            target, trust, seconds=seconds, boots=boots, stop=self.stop.is_set, waiting=waiting
+        )
         try:
             session = Session(host, host.probe(images=images))
         except BaseException:
@@ -193,6 +197,15 @@ class World:
             session.close()
         self.connector.close()
 
+    def pin_accepted(self) -> None:
+        """Looking is over: pin the host keys that were accepted until now, and each further one at once."""
+        self.pins = True
+        for machine, key in self._accepted:
+            self._pin(machine, key)
+        self._accepted.clear()
+
     def _pin(self, machine: Machine, key: str) -> None:
-        if self.pins:
+        if not self.pins:
+            self._accepted.append((machine, key))
+        else:
             self.known_hosts.pin(machine.name, address=machine.address, port=machine.port, keys=[key])

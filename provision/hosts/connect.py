@@ -6,6 +6,7 @@ ours, the host key is judged by `Trust`, and fabric carries the session.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: seconds for the key exchange and the login, once TCP is up
 _HANDSHAKE = 20.0
+#: seconds for which a machine of ours that was made before may go on to refuse logins
+_STILL_BOOTING = 20.0
 #: milliseconds for which what we send may stay without an acknowledgement before the connection counts as broken
 _SILENCE_MS = 30_000
 
@@ -59,15 +62,19 @@ class Connector:
         trust: Trust,
         *,
         seconds: float,
+        boots: bool = False,
         stop: Callable[[], bool] = lambda: False,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> Host:
-        """An open connection, as soon as the host takes one. Tries for `seconds`; a machine that boots refuses first.
+        """An open connection, as soon as the host takes one, within `seconds`.
 
-        Raises UnreachableError with the last cause, LoginRefusedError (at once for adopted hosts), HostKeyError (always
-        at once). `waiting` is told each new cause; `stop` True ends the wait.
+        A machine that `boots` refuses logins at first, and one that we made may still boot: the refusals of the first
+        are waited out, those of the second for a while, those of an adopted host not at all. Raises UnreachableError
+        with the last cause, LoginRefusedError, HostKeyError (always at once). `waiting` is told each new cause; `stop`
+        True ends the wait.
         """
         deadline = self._clock() + seconds
+        refusals_end = deadline if boots else self._clock() + (_STILL_BOOTING if target.made else 0.0)
         pause, patience, cause = 0.05, 0.25, ""
         while True:
             try:
@@ -76,7 +83,7 @@ class Connector:
             except HostKeyError:
                 raise
             except LoginRefusedError as refused:
-                if not target.made:
+                if self._clock() >= min(refusals_end, deadline) or stop():
                     raise
                 problem: ProvisionError = refused
             except UnreachableError as unreachable:
@@ -141,6 +148,8 @@ class Connector:
     ) -> fabric.Connection:
         import fabric
 
+        # its log repeats, on stderr, what is raised
+        logging.getLogger("paramiko").addHandler(logging.NullHandler())
         connection = fabric.Connection(
             host=address,
             user=user,
@@ -242,10 +251,13 @@ def _tcp(address: str, port: int, patience: float) -> socket.socket:
 
 
 def _refused(target: Target, refused: Exception) -> LoginRefusedError:
+    hint = "which key opens it? set `identity_file:` under `ssh:`, load it with ssh-add, or use --ask-pass once"
+    if target.made:
+        hint = "it knows another key of the cluster: was the state lost? restore it, or provision down and up"
     return LoginRefusedError(
         f"{target.machine}: {target.user}@{target.address} refuses the login",
         detail=f"last: {refused}",
-        hint="which key opens it? set `identity_file:` under `ssh:`, load it with ssh-add, or use --ask-pass once",
+        hint=hint,
     )
 
 

@@ -41,8 +41,8 @@ say addresses "$(ip -o addr show scope global | base64 -w0)"
 text owner {layout.OWNER}
 text authorized_keys "$(getent passwd "$user" | cut -d: -f6)/.ssh/authorized_keys"
 [ -d /run/systemd/system ] && say systemd yes
-if [ -e /proc/net/ip_vs ] || modprobe -qn ip_vs; then say ipvs yes; fi
-if [ -d /sys/module/vxlan ] || modprobe -qn vxlan; then say vxlan yes; fi
+if [ -e /proc/net/ip_vs ] || modprobe -qn ip_vs 2>/dev/null; then say ipvs yes; fi
+if [ -d /sys/module/vxlan ] || modprobe -qn vxlan 2>/dev/null; then say vxlan yes; fi
 if command -v nft >/dev/null; then
   say nft yes
   text rules {layout.RULES}
@@ -58,8 +58,8 @@ text daemon_json_before {layout.DAEMON_BEFORE}
 [ -e {layout.DAEMON_PENDING} ] && say daemon_pending yes
 if command -v dockerd >/dev/null; then
   say engine yes
-  info=$(docker info --format '{_INFO}' 2>/dev/null) && say info "$(printf %s "$info" | base64 -w0)"
-  [ -n "$IMAGES" ] && say images "$(docker image ls -q --no-trunc | base64 -w0)"
+  info=$(timeout 15 docker info --format '{_INFO}' 2>/dev/null) && say info "$(printf %s "$info" | base64 -w0)"
+  [ -n "$IMAGES" ] && say images "$(timeout 15 docker image ls -q --no-trunc | base64 -w0)"
 fi
 say end yes
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from provision.errors import ProvisionError
 from provision.execution.observe import discover, observe
 from provision.execution.scheduler import Summary
 from provision.inventory.cluster import Cluster, SshSettings
@@ -53,9 +54,17 @@ def down(
                     store.create()
                 summary = apply(world, place, plan, None, call)
             if summary is None or summary.good:
-                remove_client(place, name)
+                _tidy_client(place, name, call)
                 paths.state.unlink(missing_ok=True)
                 abandon(paths)
             else:
                 update_client(world, place)
             return plan, summary
+
+
+def _tidy_client(place: Place, name: str, call: Call) -> None:
+    """The machines are gone; what could not be taken back here is said, and is no reason to keep their records."""
+    try:
+        remove_client(place, name)
+    except (ProvisionError, OSError) as problem:
+        call.warn(str(problem))

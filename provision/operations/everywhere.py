@@ -38,7 +38,7 @@ def split_targets(
     """The cluster, the machines, and the command: leading words that name machines of ours, or globs of them, are
     machines. Without any, all machines of the cluster are meant. Raises UsageError where none is left."""
     names = [cluster] if cluster else list(clusters(place.root))
-    states = {name: state for name in names if (state := Store(place.paths(name)).read())}
+    states = {name: state for name in names if (state := _readable(place, name, only=cluster is not None))}
     owners = {machine: name for name, state in states.items() for machine in state.machines}
     chosen: list[str] = []
     rest = list(words)
@@ -63,6 +63,16 @@ def split_targets(
     if not machines:
         raise UsageError("no machine matches", hint=f"provision ls -c {name} lists them")
     return name, machines, tuple(rest)
+
+
+def _readable(place: Place, name: str, *, only: bool) -> ClusterState | None:
+    """A cluster's state; one that is damaged is passed by unless it is the one that was asked for."""
+    try:
+        return Store(place.paths(name)).read()
+    except ProvisionError:
+        if only:
+            raise
+        return None
 
 
 def run_everywhere(

@@ -61,12 +61,12 @@ def look(place: Place, name: str, cluster: Cluster | None, *, everywhere: bool =
     with opened(place, name, settings=settings_of(cluster, state), ssh=ssh) as world:
         machines = discover(world, state)
         if everywhere:
-            observed = observe(world, state, (), machines=machines)
+            observed = observe(world, state, (), machines=machines, tolerant=True)
         else:
             observed = Observation(machines=machines)
             for manager in _managers(machines, state):
                 others = [other for other in machines if other != manager]
-                observed = observe(world, state, (), machines=machines, skip=others)
+                observed = observe(world, state, (), machines=machines, skip=others, tolerant=True)
                 if observed.swarm is not None:
                     break
     return _view(name, state, observed)

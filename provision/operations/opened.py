@@ -28,12 +28,8 @@ def opened(
     settings: Mapping[str, Mapping[str, Any]],
     ssh: SshSettings,
     redactor: Redactor | None = None,
-    pins: bool = False,
 ) -> Iterator[World]:
-    """The world of a cluster, its connections closed at the end. Makes nothing; a missing key is no error yet.
-
-    `pins`: remember host keys that are accepted.
-    """
+    """The world of a cluster, its connections closed at the end. Makes nothing; a missing key is no error yet."""
     paths = place.paths(name)
     if place.password:
         redactor = redactor or Redactor()
@@ -48,7 +44,6 @@ def opened(
         ),
         ssh=replace(ssh, accept_new_host_keys=ssh.accept_new_host_keys or place.accept_new_host_keys),
         redactor=redactor or Redactor(),
-        pins=pins,
     )
     try:
         yield world

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from provision import drivers
 from provision.execution.observe import discover, observe
 from provision.execution.scheduler import Summary
 from provision.execution.world import World
@@ -20,9 +21,11 @@ from provision.planning.observation import Observation
 from provision.planning.plan import Plan
 from provision.planning.up import plan_up
 from provision.planning.wanted import Wanted
+from provision.state.errors import StateError
 from provision.state.keys import ensure_cluster_key
 from provision.state.lock import hold, this_process
 from provision.state.model import MachineRecord, MachineStatus
+from provision.state.paths import ClusterPaths
 from provision.state.store import Store
 
 
@@ -48,7 +51,7 @@ def planned(
     tolerant: bool = False,
     call: Call | None = None,
 ) -> Iterator[Planned]:
-    """Look at the world and plan. Changes nothing; for a `call` that goes on to act, host keys are remembered.
+    """Look at the world and plan. Changes nothing: host keys that were accepted are pinned by who goes on to act.
 
     `leaving` machines are not wanted, `shape` makes the plan. `only_new`: touch no machine that exists, but for the
     ports that it opens to the new ones. `tolerant`: a host whose key is wrong counts as one that does not answer.
@@ -61,7 +64,6 @@ def planned(
         settings=settings_of(cluster, state),
         ssh=cluster.ssh,
         redactor=redactor,
-        pins=call is not None,
     ) as world:
         machines = discover(world, state)
         wanted = wanted_of(cluster, world, place, machines=machines.values(), state=state, wait=wait, leaving=leaving)
@@ -92,12 +94,15 @@ def up(
     paths = place.paths(cluster.name)
     with hold(paths, this_process(tuple(call.words))) as killed:
         had_key = paths.private_key.exists()  # machines may know it, whatever else was lost here
+        if not had_key:
+            _refuse_new_key(paths)
         try:
             ensure_cluster_key(paths)
             with planned(
                 cluster, place, only_new=only_new, wait=wait, leaving=leaving, shape=shape, tolerant=tolerant, call=call
             ) as made:
                 if made.plan.empty:
+                    made.world.pin_accepted()
                     _refresh(made)
                     _tell(call, update_client(made.world, place))
                     return made.plan, None
@@ -106,6 +111,7 @@ def up(
                     plan = replace(plan, notices=(f"carries on where {killed} was cut short", *plan.notices))
                 agree(plan)
                 remember(made.world, cluster)
+                made.world.pin_accepted()
                 _refresh(made)
                 try:
                     return plan, apply(made.world, place, plan, made.wanted, call)
@@ -136,3 +142,15 @@ def _refresh(made: Planned) -> None:
 def _tell(call: Call, problems: tuple[str, ...]) -> None:
     for problem in problems:
         call.warn(problem)
+
+
+def _refuse_new_key(paths: ClusterPaths) -> None:
+    """Machines that we made open to the cluster's key alone: a new one beside them would only hide the loss."""
+    state = Store(paths).read()
+    made = [r.name for r in state.machines.values() if not drivers.load(r.driver).adopts] if state else []
+    if made:
+        raise StateError(
+            f"the SSH key of cluster {paths.cluster!r} is gone, and {', '.join(made)} open to no other",
+            detail=f"expected at {paths.private_key}",
+            hint="restore it from a backup, or make the cluster anew: provision down, then provision up",
+        )

@@ -35,9 +35,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Wait for SSH and probe, unless that was done."""
+    """Wait for SSH and probe, unless that was done. `boots`: it was just started, and refuses logins at first."""
 
     machine: str
+    boots: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,11 +93,14 @@ def _membership(wanted: Wanted, observed: Observation, facts: HostFacts) -> list
     if observed.swarm is None:
         if not ours:
             return [_foreign(facts)]
+        if any(name in observed.machines and name not in observed.facts for name in wanted.managers):
+            return []  # this run starts or reaches those that may speak for it
         return [
             ProvisionError(
                 f"{facts.machine}: is a member of the cluster's swarm, but no manager answers for it",
                 detail=f"last: {node.error}" if node.error else "",
-                hint="bring a majority of the managers back; provision status shows which are missing",
+                hint="bring a majority of the managers back; provision status shows which are missing\n"
+                "      are they gone for good? then provision down, and up again",
             )
         ]
     known = next((other for other in observed.swarm.nodes if other.id == node.node_id), None)
@@ -123,7 +126,11 @@ def _twins(observed: Observation, wanted: Wanted) -> list[ProvisionError]:
     found = []
     for machine_id, number in seen.items():
         if number > 1:
-            names = [facts.machine for facts in observed.facts.values() if facts.machine_id == machine_id]
+            twins = [facts for facts in observed.facts.values() if facts.machine_id == machine_id]
+            # one host under an old and a new name is told by its mark already
+            names = [facts.machine for facts in twins if not _owner(wanted, facts)]
+            if len(names) < 2:
+                continue
             if any(name in wanted.names for name in names):
                 found.append(
                     ProvisionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.driver import Machine, Role
+from provision.driver import Machine, MachineState, Role
 from provision.errors import PlanError, ProvisionError
 from provision.planning.actions import Demote, Destroy, Drain, Forget, Leave, Release, RemoveNode
 from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL, Observation
@@ -90,13 +90,37 @@ def _demoted(wanted: Wanted, observed: Observation) -> list[Node]:
     return [node for spec, node in nodes if node is not None and is_demoted(spec, node)]
 
 
+def silent_swarm(observed: Observation) -> bool:
+    """Whether the cluster has a swarm whose managers do not answer: nobody can leave it in order then."""
+    return observed.swarm is None and observed.swarm_id is not None
+
+
+def guard_silence(observed: Observation, names: Iterable[str]) -> None:
+    """Raise PlanError where machines shall leave a swarm that nobody can ask."""
+    names = tuple(names)
+    if names and silent_swarm(observed):
+        problem = ProvisionError(
+            f"{', '.join(names)}: cannot leave the swarm, because no manager answers",
+            hint="bring a majority of the managers back: provision up starts those that are stopped\n"
+            "      what is gone for good goes by force: provision rm --force " + " ".join(names),
+        )
+        raise PlanError((problem,))
+
+
 def _guard_quorum(observed: Observation, nodes: list[Node], *, arriving: int) -> None:
     leaving = [node for node in nodes if node.reachability]
     if observed.swarm is None or not leaving:
         return
+    # the swarm takes some seconds to notice what the driver knows at once
+    stopped = {
+        node.id
+        for name, machine in observed.machines.items()
+        if machine.state is MachineState.STOPPED and (node := observed.node_of(name)) is not None
+    }
+    up = {node.id for node in observed.swarm.managers if node.is_reachable_manager} - stopped
     managers = len(observed.swarm.managers) + arriving
-    reachable = observed.swarm.reachable_managers + arriving
-    silent_leaving = sum(1 for node in leaving if not node.is_reachable_manager)
+    reachable = len(up) + arriving
+    silent_leaving = sum(1 for node in leaving if node.id not in up)
     if removal_is_safe(managers, reachable, leaving=len(leaving), leaving_reachable=len(leaving) - silent_leaving):
         return
     problem = ProvisionError(

@@ -71,7 +71,7 @@ def _reach(draft: Draft, observed: Observation, spec: MachineSpec) -> None:
             subject=spec.name,
             verb="reach",
             cause=cause,
-            action=Reach(spec.name),
+            action=Reach(spec.name, boots=bool(exists)),
             needs=exists,
             looks=not exists,
         )

@@ -18,7 +18,7 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
             Step(
                 subject=first.name,
                 verb="init swarm",
-                cause="there is no swarm",
+                cause=_beginning(wanted, observed),
                 action=InitSwarm(wanted.node(first)),
                 needs=_ready(draft, first.name),
             )
@@ -28,7 +28,7 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
         node = observed.node_of(spec.name)
         if spec is first or not wanted.touches(spec.name):
             continue
-        if not _is_member(spec, node, observed):
+        if observed.swarm is None or not _is_member(spec, node, observed):
             _leave(draft, spec, observed)
             _join(draft, wanted, observed, spec, first)
         elif node is not None and is_demoted(spec, node):
@@ -37,6 +37,12 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
             _update(draft, wanted, spec, node)
     for spec, node in demoted:  # the last, so that they find those who take their place
         _update(draft, wanted, spec, node)
+
+
+def _beginning(wanted: Wanted, observed: Observation) -> str:
+    if observed.swarm_id or any(_claims(spec, observed) for spec in wanted):
+        return "the swarm that was has to be found again"
+    return "there is no swarm"
 
 
 def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
@@ -54,9 +60,17 @@ def _first_manager(wanted: Wanted, observed: Observation) -> MachineSpec | None:
 
 def _is_member(spec: MachineSpec, node: Node | None, observed: Observation) -> bool:
     facts = observed.facts.get(spec.name)
+    if facts is not None and not facts.engine.running and node is not None:
+        return True  # an engine that is stopped says nothing, and will be the same node when it runs again
     if facts is not None:
         return bool(facts.node.node_id) and not observed.struck_off(spec.name)
     return node is not None and node.state == "ready" and spec.name in observed.machines
+
+
+def _claims(spec: MachineSpec, observed: Observation) -> bool:
+    """Whether the host says to be a member while no manager can be asked."""
+    facts = observed.facts.get(spec.name)
+    return observed.swarm is None and facts is not None and bool(facts.node.node_id)
 
 
 def _ready(draft: Draft, machine: str) -> frozenset[str]:
@@ -84,7 +98,7 @@ def _join(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec
         Step(
             subject=spec.name,
             verb=f"join as {spec.role}",
-            cause="is no member of the swarm",
+            cause="is no member of the swarm" if not _claims(spec, observed) else "its swarm has to be found again",
             action=Join(wanted.node(spec)),
             needs=needs,
             after=after - needs,

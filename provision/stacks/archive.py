@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ def image_ids(path: Path) -> frozenset[str]:
     The classic image store calls an image by the digest of its config, containerd's by that of its manifest or index;
     both are here. The archive may be compressed as tarfile reads it. Raises ProvisionError for what is no archive.
     """
+    if path.exists() and not path.is_file():
+        raise ProvisionError(
+            f"{path} is no image archive", detail="it is no file", hint="make it with `docker save -o`"
+        )
     try:
         with tarfile.open(path) as archive:
             manifest = _json(archive, "manifest.json")
@@ -24,7 +29,7 @@ def image_ids(path: Path) -> frozenset[str]:
         raise ProvisionError(
             f"image archive {path} does not exist", hint="make it with `docker save -o`, or `make image` for the lab's"
         ) from missing
-    except (OSError, tarfile.TarError, ValueError) as broken:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError) as broken:
         raise ProvisionError(
             f"{path} is no image archive", detail=str(broken), hint="make it with `docker save -o`"
         ) from broken

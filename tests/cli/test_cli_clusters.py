@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from provision.driver import Machine, MachineState, Role
 from provision.state import history
 from provision.state.history import RunRecord
+from provision.state.keys import ensure_cluster_key
 from provision.state.lock import hold, this_process
 from provision.state.model import MachineRecord, MachineStatus
 from provision.state.paths import ClusterPaths
@@ -43,6 +44,7 @@ def known(place: Path, tmp_path: Path) -> Callable[..., ClusterPaths]:
             for machine in machines
         ]
         store.update(lambda state: state.put(*records))
+        ensure_cluster_key(paths)
         return paths
 
     return make

@@ -157,7 +157,7 @@ def test_a_password_opens_what_no_key_opens(client: Client) -> None:
 
 
 def test_a_password_is_never_offered_to_a_made_machine(client: Client) -> None:
-    with SshServer(password="open sesame").running() as server, pytest.raises(UnreachableError):
+    with SshServer(password="open sesame").running() as server, pytest.raises(LoginRefusedError):
         client.connect(server, made=True, seconds=0.5, connector=client.connector(password="open sesame"))
     assert server.logins == []
 

@@ -488,11 +488,26 @@ def a_worker_is_added_to_a_cluster_without_a_swarm() -> Plan:
 
 
 @scenario
-def no_manager_answers() -> Plan:
+def no_manager_answers_yet() -> Plan:
     target = wanted(managers(1), workers(1))
     seen = without(as_wanted(target), "lab-manager-1", silent=True)
     seen = with_engine(seen, "lab-worker-1", node=NodeFacts(state="active", node_id="n", error="rpc error: deadline"))
     return plan_up(target, replace(seen, swarm=None))
+
+
+@scenario
+def no_manager_is_left() -> Plan:
+    target = wanted(managers(1), workers(1))
+    seen = without(as_wanted(target), "lab-manager-1")
+    seen = with_engine(seen, "lab-worker-1", node=NodeFacts(state="active", node_id="n", error="rpc error: deadline"))
+    return plan_up(target, replace(seen, swarm=None))
+
+
+@scenario
+def a_machine_shall_leave_a_swarm_that_is_silent() -> Plan:
+    target = wanted(managers(3), workers(1))
+    seen = without(without(as_wanted(target), "lab-manager-2", silent=True), "lab-manager-3", silent=True)
+    return plan_remove(target, replace(seen, swarm=None, swarm_id="s"), ("lab-worker-1",))
 
 
 @scenario
