@@ -8,7 +8,7 @@ from dataclasses import replace
 from provision.driver import Machine, MachineSpec, Power
 from provision.errors import HostKeyError, PlanError, ProvisionError, UnreachableError
 from provision.execution.scheduler import Outcome
-from provision.execution.settle import settled
+from provision.execution.settle import node_version, settled
 from provision.execution.world import World
 from provision.hosts.changes import due
 from provision.hosts.changes.firewall import members_of
@@ -100,10 +100,12 @@ def configure(world: World, wanted: Wanted, action: Configure, say: Say) -> Outc
     changes = due(desired, facts, ports_only=action.ports_only)
     if not changes:
         return Outcome(changed=False, note="already so")
+    disrupts = facts.node.member and any(change.disrupts for change in changes)
+    before = node_version(world, facts.node.node_id) if disrupts else None
     session.changed()
     session.host.apply([change.fragment for change in changes], seconds=_APPLY_SECONDS, progress=say)
-    if facts.node.member and any(change.disrupts for change in changes):
-        settled(world, session, say)
+    if disrupts:
+        settled(world, session, say, before=before)
     return Outcome(note=", ".join(change.fragment.name for change in changes))
 
 

@@ -13,6 +13,8 @@ from provision.swarm.values import Node
 
 _SECONDS = 90.0
 _PAUSE = 0.1
+#: seconds after which a restart that the managers never wrote of counts as one that they did not notice
+_UNNOTICED = 10.0
 
 
 def wait_for(
@@ -42,9 +44,22 @@ def wait_for(
         pause = min(pause * 1.2, 1.0)
 
 
-def settled(world: World, session: Session, say: Callable[[str], None]) -> None:
-    """Wait until a member whose engine restarted takes part again; for a manager, until it sees a leader."""
+def node_version(world: World, node_id: str) -> int | None:
+    """How often the managers have written a node; None when they cannot be asked."""
+    try:
+        return next((node.version for node in world.manager().engine.nodes() if node.id == node_id), None)
+    except ProvisionError:
+        return None
+
+
+def settled(world: World, session: Session, say: Callable[[str], None], *, before: int | None) -> None:
+    """Wait until a member whose engine restarted takes part again; for a manager, until it sees a leader.
+
+    A worker counts as back when the managers have written its node again since its version was `before`: what they
+    say of it right after the restart may be from before it.
+    """
     machine = session.host.machine
+    patience = time.monotonic() + _UNNOTICED
 
     def missing() -> str:
         try:
@@ -56,6 +71,9 @@ def settled(world: World, session: Session, say: Callable[[str], None]) -> None:
             if info.control_available:
                 own = next((node for node in session.engine.nodes() if node.id == info.node_id), None)
                 return "" if own is not None and own.is_reachable_manager else "not reachable for the other managers"
+            node = watch.node(info.node_id)
+            if node is not None and node.version == before and time.monotonic() < patience:
+                return "the managers have not noticed its restart yet"
             return watch.missing(info.node_id)
         except (EngineError, UnreachableError) as not_yet:
             return not_yet.summary
