@@ -66,7 +66,7 @@ unit: setup ## The tests that need no host
 .PHONY: test
 test: check test-packages test-images ## Everything: checks, unit tests, and the main job on real hosts
 	$(BIN)/pytest -q -n 2 tests/unit tests/cli
-	$(BIN)/pytest -q tests/packaging tests/contract tests/lab
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/packaging tests/contract tests/lab
 
 # before the tests: inside their namespaces there is no way out to a mirror
 .PHONY: test-images
