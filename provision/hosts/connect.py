@@ -92,6 +92,8 @@ class Connector:
                 cause = problem.summary
                 waiting(cause)
             if stop() or self._clock() + pause >= deadline:
+                if isinstance(problem, LoginRefusedError):
+                    raise problem
                 door = f"{target.user}@{target.address} port {target.port}"
                 raise UnreachableError(
                     f"{target.machine}: no SSH connection to {door} within {seconds:.0f} s",
