@@ -127,9 +127,9 @@ def test_a_machine_that_boots_refuses_the_login_at_first(client: Client) -> None
 
 
 def test_a_made_machine_that_never_lets_us_in_refuses_the_login_at_the_deadline(client: Client) -> None:
-    with SshServer().running() as server:
-        with pytest.raises(LoginRefusedError, match=r"root@127\.0\.0\.1 refuses the login") as caught:
-            client.connect(server, made=True, seconds=0.6)
+    refused = pytest.raises(LoginRefusedError, match=r"root@127\.0\.0\.1 refuses the login")
+    with SshServer().running() as server, refused as caught:
+        client.connect(server, made=True, seconds=0.6)
     assert "was the state lost?" in caught.value.hint
     assert server.connections > 1
 
