@@ -110,7 +110,12 @@ def rm(
     machines: Annotated[list[str], typer.Argument(help="The machines to remove.")],
     cluster: ClusterOption = None,
     yes: YesOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Even where the swarm loses its quorum.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Even where the swarm loses its quorum, no manager answers, or an adopted host is gone."
+        ),
+    ] = False,
     accept_new_host_keys: AcceptOption = False,
     ask_pass: AskPassOption = False,
     progress: ProgressOption = Progress.AUTO,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from provision.driver import Role
@@ -13,7 +14,7 @@ from provision.execution.settle import NodeWatch, locked, wait_for
 from provision.execution.world import Session, World
 from provision.inventory.cluster import Availability
 from provision.planning.actions import Demote, Drain, InitSwarm, Join, Leave, RemoveNode, UpdateNode
-from provision.planning.observation import CLUSTER_LABEL
+from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL
 from provision.planning.wanted import MANAGED_LABEL, Wanted
 from provision.swarm.errors import EngineError
 from provision.swarm.values import EngineInfo, NodeSpec
@@ -21,6 +22,8 @@ from provision.swarm.values import EngineInfo, NodeSpec
 Say = Callable[[str], None]
 
 _PORT = 2377
+#: seconds in which an engine finds its swarm again, if it can
+_PENDING_SECONDS = 40.0
 #: seconds that a node's tasks may take to end; each may ask for minutes (`stop_grace_period`)
 _DRAIN_SECONDS = 900.0
 
@@ -31,6 +34,8 @@ def init(world: World, wanted: Wanted, action: InitSwarm, say: Say) -> Outcome:
     session = world.session(machine)
     info = session.engine.info()
     note = ""
+    if info.is_locked:
+        raise locked(machine)
     if info.is_member or info.local_node_state == "pending":
         _await_control(session, say)
         node_id, note = session.engine.info().node_id, "has its swarm already"
@@ -94,10 +99,9 @@ def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say)
     machine, role = action.node.machine, action.node.role
     session = world.session(machine)
     info = session.engine.info()
-    # an engine that was just started may still be on its way back into its swarm
-    already = info.is_member or (info.local_node_state == "pending" and bool(info.node_id))
-    if not already and info.local_node_state != "inactive":
-        session.engine.leave(force=True)  # a join that failed holds the place of the next one
+    if not info.is_member and info.local_node_state != "inactive":
+        info = _clear_failed_join(world, session, say)
+    already = info.is_member
     if already:
         _check_ours(world, machine, info)
     else:
@@ -120,6 +124,35 @@ def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say)
     if role is Role.MANAGER:
         world.add_manager(machine)
     return Outcome(changed=not already, note="is a member already" if already else "")
+
+
+def _clear_failed_join(world: World, session: Session, say: Say) -> EngineInfo:
+    """What the engine says once it is on its way no more. A join that failed holds the place of the next one: it is
+    cleared away, but only where the managers never had a node of this machine. What was a member keeps what it has.
+    """
+    machine, engine = session.host.machine, session.engine
+
+    def moving() -> str:
+        info = engine.info()
+        return info.error or "its node is pending" if info.local_node_state == "pending" else ""
+
+    with suppress(DeadlineError):  # the node of a join that cannot succeed stays pending
+        wait_for(f"{machine}: coming back to its swarm", moving, seconds=_PENDING_SECONDS, say=say)
+    info = engine.info()
+    if info.is_member or info.local_node_state == "inactive":
+        return info
+    if info.is_locked:
+        raise locked(machine)
+    nodes = world.manager().engine.nodes()
+    if info.node_id or any(node.labels.get(MACHINE_LABEL) == machine for node in nodes):
+        raise ProvisionError(
+            f"{machine}: does not come back to the swarm",
+            detail=f"last: {info.error or f'its node is {info.local_node_state}'}",
+            hint=f"can it reach the managers? to have it join anew: provision rm --force {machine}, or on the machine\n"
+            "      docker swarm leave --force, then provision up",
+        )
+    engine.leave(force=True)
+    return engine.info()
 
 
 def _own_address(world: World, wanted: Wanted, machine: str) -> str:

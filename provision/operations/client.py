@@ -27,10 +27,9 @@ def update_client(world: World, place: Place) -> tuple[str, ...]:
     created = [r for r in state.machines.values() if r.status is MachineStatus.CREATED]
     problems: list[str] = []
     try:
-        machines = [record.machine(world.cluster) for record in created]
-        commands = {machine.name: command for machine in machines if (command := _proxy_command(world, machine))}
-        doors = [_door(world, machine) for machine in machines]
-        text = ssh_config.render(paths, doors, proxy_commands=commands).encode()
+        doors = [_door(world, record.machine(world.cluster)) for record in created]
+        commands = {machine.name: command for machine, command in doors if command is not None}
+        text = ssh_config.render(paths, [machine for machine, _ in doors], proxy_commands=commands).encode()
         if not paths.ssh_config.exists() or paths.ssh_config.read_bytes() != text:
             write_atomic(paths.ssh_config, text)
         ssh_include.include(place.root)
@@ -43,28 +42,23 @@ def update_client(world: World, place: Place) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def _door(world: World, machine: Machine) -> Machine:
-    """The machine as it is reached, with what `ssh:` and aliases of the user's own ssh config say settled.
+def _door(world: World, machine: Machine) -> tuple[Machine, str | None]:
+    """The machine as it is reached, and the proxy command on the way: what `ssh:` and the user's own ssh config say.
 
-    OpenSSH looks up no alias behind a HostName, and reads no inventory.
+    OpenSSH looks up no alias behind a HostName, and reads no inventory; aliases of jump hosts it looks up by itself.
     """
     if machine.address is None:
-        return machine
+        return machine, None
     target = target_of(machine, world.ssh, made=not world.adopts(machine.driver))
-    return replace(
+    door = replace(
         machine,
         address=target.address,
         user=target.user,
         port=target.port,
-        jump=target.jump,  # OpenSSH looks its aliases up by itself
+        jump=target.jump,
         identity_file=machine.identity_file or next(iter(target.identity_files), None),
     )
-
-
-def _proxy_command(world: World, machine: Machine) -> str | None:
-    if machine.address is None:
-        return None
-    return target_of(machine, world.ssh, made=not world.adopts(machine.driver)).proxy_command
+    return door, target.proxy_command
 
 
 def _manager(world: World, state: ClusterState) -> str | None:

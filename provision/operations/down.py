@@ -58,7 +58,8 @@ def down(
                 paths.state.unlink(missing_ok=True)
                 abandon(paths)
             else:
-                update_client(world, place)
+                for problem in update_client(world, place):
+                    call.warn(problem)
             return plan, summary
 
 

@@ -121,7 +121,7 @@ class FakeEngine:
         return EngineInfo(
             name=self.name,
             server_version="20.10",
-            node_id=self.id if state != "inactive" else "",
+            node_id=self.id if state not in ("inactive", "error", "locked") else "",
             node_address="",
             cluster_id="swarm-1" if self.is_manager else "",
             local_node_state=state,
@@ -171,6 +171,7 @@ class FakeEngine:
         self.forced.append(force)
         if not force:
             raise EngineRefusedError(self.name, "leave", 503, "You are attempting to leave the swarm")
+        self.state = "inactive"
 
     def close(self) -> None:
         pass
@@ -400,6 +401,27 @@ def test_a_member_does_not_join_again(lab: Lab, state: str) -> None:
     lab.shared.nodes["id-lab-worker-1"] = node("lab-worker-1")
     outcome = swarm.join(lab.world, TARGET, lab.watch, Join(update("lab-worker-1")), lab.said.append)
     assert outcome == Outcome(changed=False, note="is a member already")
+    assert session.engine.joined_by is None
+
+
+def test_a_join_that_failed_is_cleared_away_for_the_next_one(lab: Lab) -> None:
+    lab.manager("lab-manager-1")
+    session = lab.session("lab-worker-1", state="error")
+    outcome = swarm.join(lab.world, TARGET, lab.watch, Join(update("lab-worker-1")), lab.said.append)
+    assert outcome.changed
+    assert session.engine.forced == [True]
+    assert session.engine.joined_by == (["10.0.1.1:2377"], "worker-token")
+
+
+@pytest.mark.parametrize(("state", "said"), [("error", "does not come back to the swarm"), ("locked", "is locked")])
+def test_a_member_in_trouble_keeps_what_it_has_of_its_swarm(lab: Lab, state: str, said: str) -> None:
+    """To leave would lose a manager's share of the quorum, for certificates that have run out or a missing key."""
+    lab.manager("lab-manager-1")
+    session = lab.session("lab-manager-2", state=state)
+    lab.shared.nodes["id-lab-manager-2"] = node("lab-manager-2", Role.MANAGER)
+    with pytest.raises(ProvisionError, match=said):
+        swarm.join(lab.world, TARGET, lab.watch, Join(update("lab-manager-2")), lab.said.append)
+    assert session.engine.forced == []
     assert session.engine.joined_by is None
 
 
