@@ -12,7 +12,8 @@ class HostDesired:
     """One host's target. `members` are the addresses of all members of the cluster, this one included.
 
     `firewall` False: our table is taken away if it is there. `install` False: the engine is there already, or it is an
-    error. `manager`: the port of Swarm's management is open to the members too.
+    error. `manager`: the port of Swarm's management is open to the members too. `hostname`
+    None: whatever it is called stays.
     """
 
     cluster: str
@@ -24,3 +25,4 @@ class HostDesired:
     daemon: Mapping[str, Any] = field(default_factory=dict)
     firewall: bool = True
     data_path_port: int = 4789
+    hostname: str | None = None

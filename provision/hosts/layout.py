@@ -2,6 +2,8 @@
 
 DIRECTORY = "/etc/provision"
 OWNER = f"{DIRECTORY}/owner.json"
+#: the host's name before our first change of it
+HOSTNAME_BEFORE = f"{DIRECTORY}/hostname.before"
 ADDED_KEYS = f"{DIRECTORY}/authorized_keys.added"
 #: how long authorized_keys was when its last line had no newline; and that the file, or its folder, was not there
 KEYS_UNENDED = f"{DIRECTORY}/authorized_keys.unended"
@@ -21,5 +23,7 @@ RULES = f"{DIRECTORY}/firewall.nft"
 RULES_LOADED = f"{DIRECTORY}/firewall.loaded"
 FIREWALL_UNIT = "provision-firewall.service"
 FIREWALL_UNIT_FILE = f"/etc/systemd/system/{FIREWALL_UNIT}"
+#: what the boot starts
+WANTS = "/etc/systemd/system/multi-user.target.wants"
 DAEMON_JSON = "/etc/docker/daemon.json"
 TABLE = "inet provision"

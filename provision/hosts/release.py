@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from provision.hosts import layout
+from provision.hosts.changes import hostname
 from provision.hosts.changes.firewall import REMOVE
 from provision.hosts.fragments import Fragment, command
 
@@ -18,6 +19,7 @@ def fragments(*, user: str, member: bool, purge: bool) -> tuple[Fragment, ...]:
         Fragment("remove firewall", REMOVE),
         Fragment("purge packages", _PURGE) if purge else Fragment("restore daemon.json", _DAEMON),
         Fragment("leave group docker", _group(user)),
+        Fragment("restore hostname", hostname.restore()),
         Fragment("remove keys", _keys(user)),
         Fragment("remove mark", f"rm -rf {layout.DIRECTORY}"),
     ]

@@ -29,6 +29,13 @@ class EngineInstall(StrEnum):
     NONE = "none"
 
 
+class HostnamePolicy(StrEnum):
+    """What a host is called: what it was called before us, or by its machine's name."""
+
+    KEEP = "keep"
+    SET = "set"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """Docker Engine on a machine. `daemon` is what daemon.json shall hold, merged from cluster, group and machine."""
@@ -88,6 +95,7 @@ class Group:
     user_data: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     availability: Availability = Availability.ACTIVE
+    hostname: HostnamePolicy = HostnamePolicy.KEEP
     engine: EngineSettings = field(default_factory=EngineSettings)
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[int, MachineOverride] = field(default_factory=dict)

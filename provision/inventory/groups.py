@@ -77,6 +77,7 @@ def resolve_group(report: Report, name: Any, data: Mapping[Any, Any], around: Su
         user_data=_user_data(report, model.user_data, path, around.places),
         labels=model.labels,
         availability=model.availability or Availability.ACTIVE,
+        hostname=model.hostname,
         engine=merge_engine(around.engine, model.engine),
         options=options,
         overrides={

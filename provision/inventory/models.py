@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from provision.driver import Role
-from provision.inventory.cluster import Availability, EngineInstall
+from provision.inventory.cluster import Availability, EngineInstall, HostnamePolicy
 from provision.inventory.hosts import check_address, check_jump, parse_host
 from provision.inventory.values import (
     DURATION,
@@ -183,6 +183,10 @@ class GroupModel(Model):
     disk: Size | None = Field(default=None, description="Disk each: 20G.")
     labels: Labels = Field(default={}, description="Node labels, strings.")
     availability: Availability | None = Field(default=None, description="Whether the nodes take tasks; default active.")
+    hostname: HostnamePolicy = Field(
+        default=HostnamePolicy.KEEP,
+        description="`set` gives each host its machine's name; `keep` (default) leaves what it is called.",
+    )
     user_data: Text | None = Field(
         default=None,
         description="Cloud-init user data: a file's path, or the text itself (several lines, or #cloud-config).",

@@ -35,6 +35,7 @@ def desired_host(wanted: Wanted, action: Configure, addresses: Iterable[str]) ->
         daemon=action.engine.daemon,
         firewall=wanted.cluster.firewall,
         data_path_port=wanted.cluster.swarm.data_path_port,
+        hostname=action.hostname,
     )
 
 

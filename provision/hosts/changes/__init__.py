@@ -6,7 +6,7 @@ engine's configuration before the engine, so that its first start has it.
 
 from __future__ import annotations
 
-from provision.hosts.changes import access, daemon, firewall, group, owner, packages
+from provision.hosts.changes import access, daemon, firewall, group, hostname, owner, packages
 from provision.hosts.changes.change import Change
 from provision.hosts.desired import HostDesired
 from provision.hosts.facts import HostFacts
@@ -16,6 +16,7 @@ __all__ = ["Change", "due"]
 _AREAS = (
     owner.changes,
     access.changes,
+    hostname.changes,
     daemon.write,
     packages.changes,
     group.changes,
