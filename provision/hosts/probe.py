@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from provision.errors import ProvisionError
@@ -18,7 +19,7 @@ _INFO = (
     '{"version":{{json .ServerVersion}},"state":{{json .Swarm.LocalNodeState}},"node_id":{{json .Swarm.NodeID}},'
     '"manager":{{json .Swarm.ControlAvailable}},"managers":{{json .Swarm.RemoteManagers}},'
     '"error":{{json .Swarm.Error}},'
-    '"cluster_id":{{if .Swarm.Cluster}}{{json .Swarm.Cluster.ID}}{{else}}""{{end}},"errors":{{json .ServerErrors}}}'
+    '"cluster_id":{{if .Swarm.Cluster}}{{json .Swarm.Cluster.ID}}{{else}}""{{end}}}'
 )
 
 SCRIPT = f"""\
@@ -51,14 +52,15 @@ if command -v nft >/dev/null; then
     read -r loaded <{layout.RULES_LOADED}
     [ "$(nft list table {layout.TABLE} 2>/dev/null | sha256sum)" = "$loaded" ] && say intact yes
   fi
-  [ -e /etc/systemd/system/multi-user.target.wants/{layout.FIREWALL_UNIT} ] && say rules_enabled yes
+  [ -e {layout.WANTS}/{layout.FIREWALL_UNIT} ] && say rules_enabled yes
 fi
 text daemon_json {layout.DAEMON_JSON}
 text daemon_json_before {layout.DAEMON_BEFORE}
 [ -e {layout.DAEMON_PENDING} ] && say daemon_pending yes
 if command -v dockerd >/dev/null; then
   say engine yes
-  info=$(timeout 15 docker info --format '{_INFO}' 2>/dev/null) && say info "$(printf %s "$info" | base64 -w0)"
+  [ -n "$ENGINE" ] && info=$(timeout 15 docker info --format '{_INFO}' 2>/dev/null) &&
+    say info "$(printf %s "$info" | base64 -w0)"
   [ -n "$IMAGES" ] && say images "$(timeout 15 docker image ls -q --no-trunc | base64 -w0)"
 fi
 say end yes
@@ -69,13 +71,19 @@ say end yes
 _ALWAYS = {"user", "hostname", "kernel", "architecture", "cpus", "clock"}
 
 
-def script(*, images: bool = False) -> str:
-    """The probe as a POSIX shell script; with `images` it lists the engine's images too (a second engine call)."""
-    return f"IMAGES={'yes' if images else ''}\n{SCRIPT}"
+def script(*, images: bool = False, engine: bool = True) -> str:
+    """The probe as a POSIX shell script; with `images` it lists the engine's images too (a second engine call).
+
+    `engine` False: what the engine says is asked of it in another way, and handed to `parse`.
+    """
+    return f"IMAGES={'yes' if images else ''}; ENGINE={'yes' if engine else ''}\n{SCRIPT}"
 
 
-def parse(machine: str, output: str) -> HostFacts:
-    """The facts of `machine` from the script's output. Raises ProvisionError when the output is not whole."""
+def parse(machine: str, output: str, info: Mapping[str, Any] | None = None) -> HostFacts:
+    """The facts of `machine` from the script's output. Raises ProvisionError when the output is not whole.
+
+    `info` is the engine's answer to `GET /info`, where it was asked by itself.
+    """
     said = {key: value for key, _, value in (line.partition(" ") for line in output.splitlines())}
     if said.get("end") != "yes" or not said.keys() >= _ALWAYS:
         raise ProvisionError(f"{machine}: the probe's answer is not whole", detail=output[-400:])
@@ -96,7 +104,7 @@ def parse(machine: str, output: str) -> HostFacts:
         addresses=_addresses(_text(said, "addresses")),
         owner=_json(_text(said, "owner")),
         authorized_keys=tuple(line.strip() for line in _text(said, "authorized_keys").splitlines() if line.strip()),
-        engine=_engine(said),
+        engine=_engine(said, info),
         firewall=_firewall(said),
         ipvs="ipvs" in said,
         vxlan="vxlan" in said,
@@ -143,8 +151,22 @@ def _addresses(text: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _engine(said: dict[str, str]) -> EngineFacts:
-    info = _json(_text(said, "info")) or {}
+def _from_api(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_INFO` prints, of the engine's own answer."""
+    swarm = info.get("Swarm") or {}
+    return {
+        "version": info.get("ServerVersion"),
+        "state": swarm.get("LocalNodeState"),
+        "node_id": swarm.get("NodeID"),
+        "manager": swarm.get("ControlAvailable"),
+        "managers": swarm.get("RemoteManagers"),
+        "error": swarm.get("Error"),
+        "cluster_id": (swarm.get("Cluster") or {}).get("ID"),
+    }
+
+
+def _engine(said: dict[str, str], answer: Mapping[str, Any] | None) -> EngineFacts:
+    info = (_json(_text(said, "info")) or {}) if answer is None else _from_api(answer)
     node = NodeFacts(
         state=info.get("state") or "inactive",
         node_id=info.get("node_id") or "",

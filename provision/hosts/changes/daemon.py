@@ -9,7 +9,7 @@ from typing import Any
 from provision.hosts import layout
 from provision.hosts.changes.change import Change
 from provision.hosts.desired import HostDesired
-from provision.hosts.facts import HostFacts
+from provision.hosts.facts import EngineFacts, HostFacts
 from provision.hosts.fragments import Fragment, write_file
 from provision.merge import merge
 
@@ -33,6 +33,9 @@ RELOADABLE = frozenset(
     }
 )
 
+#: the first major version of dockerd that takes `--validate`
+_VALIDATES = 23
+
 _CANDIDATE = f"{layout.DIRECTORY}/daemon.json.new"
 
 
@@ -47,7 +50,7 @@ def write(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
     target = _target(desired, facts)
     return (
         Change(
-            fragment=Fragment("write daemon.json", _write(target, first=not _touched(facts))),
+            fragment=Fragment("write daemon.json", _write(target, facts.engine)),
             cause="daemon.json differs: " + ", ".join(_difference(key, _current(facts), target) for key in changed),
         ),
     )
@@ -91,8 +94,13 @@ def _told(verb: str) -> str:
     # docker.service may start three times a minute, and who edits an inventory may need more
     forgive = "systemctl reset-failed docker.service 2>/dev/null || true"
     return f"""\
-{forgive}
-if systemctl {verb} docker.service; then rm -f {layout.DAEMON_PENDING} {layout.DAEMON_LAST}; exit 0; fi
+told() {{
+  systemctl {verb} docker.service && return
+  [ "$(systemctl show -P Result docker.service)" = start-limit-hit ] || return
+  {forgive}
+  systemctl {verb} docker.service
+}}
+if told; then rm -f {layout.DAEMON_PENDING} {layout.DAEMON_LAST}; exit 0; fi
 journalctl -q -u docker.service -n 6 --no-pager -o cat || true
 if [ -e {layout.DAEMON_PENDING} ]; then
   rm -f {layout.DAEMON_JSON}
@@ -138,7 +146,7 @@ def _difference(key: str, current: Mapping[str, Any], target: Mapping[str, Any])
     return f"{key} is {json.dumps(current[key])}, not {json.dumps(target[key])}"
 
 
-def _write(target: Mapping[str, Any], *, first: bool) -> str:
+def _write(target: Mapping[str, Any], engine: EngineFacts) -> str:
     content = json.dumps(target, indent=2, sort_keys=True) + "\n"
     keep = (
         f"if [ -e {layout.DAEMON_JSON} ]; then cp -p {layout.DAEMON_JSON} {layout.DAEMON_BEFORE};"
@@ -147,12 +155,9 @@ def _write(target: Mapping[str, Any], *, first: bool) -> str:
     return "\n".join(
         (
             write_file(_CANDIDATE, content),
-            # `--validate` came with Engine 23.0; an older dockerd would take the flag for an error of ours
-            "if command -v dockerd >/dev/null && dockerd --help 2>&1 | grep -q -- --validate; then",
-            f"  dockerd --validate --config-file={_CANDIDATE}",
-            "fi",
+            *_validate(engine),
             f"mkdir -p {layout.DAEMON_JSON.rpartition('/')[0]}",
-            *((keep,) if first else ()),
+            *((keep,) if engine.daemon_json_before is None else ()),
             # should the run end before the engine is told, the next one tells it
             f"if command -v dockerd >/dev/null && [ ! -e {layout.DAEMON_PENDING} ]; then",
             f"  rm -f {layout.DAEMON_LAST}",
@@ -162,3 +167,16 @@ def _write(target: Mapping[str, Any], *, first: bool) -> str:
             f"mv -f {_CANDIDATE} {layout.DAEMON_JSON}",
         )
     )
+
+
+def _validate(engine: EngineFacts) -> tuple[str, ...]:
+    """`--validate` came with Engine 23.0; an older dockerd would take the flag for an error of ours.
+
+    One that is not running is asked what it knows; each start of dockerd, be it for its help, costs the host dearly.
+    """
+    check = f"dockerd --validate --config-file={_CANDIDATE}"
+    if engine.version is None:
+        knows = "command -v dockerd >/dev/null && dockerd --help 2>&1 | grep -q -- --validate"
+        return (f"if {knows}; then {check}; fi",)
+    major = engine.version.partition(".")[0]
+    return (check,) if major.isdigit() and int(major) >= _VALIDATES else ()

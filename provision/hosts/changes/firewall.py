@@ -45,8 +45,9 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
         return ()
     body = [write_file(layout.RULES, target)]
     if not facts.firewall.enabled:
-        body += [write_file(layout.FIREWALL_UNIT_FILE, _UNIT), "systemctl daemon-reload"]
-        body += [f"systemctl --quiet enable {layout.FIREWALL_UNIT}"]
+        body += [write_file(layout.FIREWALL_UNIT_FILE, _UNIT)]
+        # what `systemctl enable` does, without having systemd read all of its units anew, twice: the next boot reads it
+        body += [f"mkdir -p {layout.WANTS}", f"ln -sf ../{layout.FIREWALL_UNIT} {layout.WANTS}/"]
     body += [
         f"nft -f {layout.RULES}",
         f"nft list table {layout.TABLE} | sha256sum >{layout.RULES_LOADED}",
