@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from provision.state.errors import StateError
 from provision.state.files import write_atomic
+from provision.state.together import Together
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """The only lines that are to name a machine or its address."""
+
+    names: frozenset[str | None]
+    lines: tuple[str, ...]
 
 
 class KnownHosts:
@@ -21,6 +31,9 @@ class KnownHosts:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._guard = threading.Lock()
+        self._together: Together[_Pin, bool] = Together(self._pin_all)
+        #: the file as it was read last, and what tells whether it is still that one
+        self._read: tuple[tuple[int, int, int], list[str]] | None = None
 
     def lookup(self, name: str) -> tuple[str, ...]:
         """The keys that are known of a machine (or of an `[address]:port`), each `type base64`.
@@ -44,10 +57,7 @@ class KnownHosts:
             raise StateError(f"no host key of {name} to remember")
         place = None if address is None else host_pattern(address, port)
         hosts = ",".join(_host(part) for part in (name, place) if part is not None)
-        with self._guard:
-            before = self._lines()
-            others = [kept for line in before if (kept := _without(line, {name, place}))]
-            return self._replace(before, [*others, *(f"{hosts} {key}" for key in wanted)])
+        return self._together(_Pin(frozenset({name, place}), tuple(f"{hosts} {key}" for key in wanted)))
 
     def forget(self, name: str) -> bool:
         """Remove all that is known of a machine, its address too; returns whether anything was."""
@@ -55,14 +65,32 @@ class KnownHosts:
             before = self._lines()
             return self._replace(before, [line for line in before if name not in line.split()[0].split(",")])
 
+    def _pin_all(self, pins: Sequence[_Pin]) -> Sequence[bool]:
+        with self._guard:
+            before = lines = self._lines()
+            changed = []
+            for pin in pins:
+                others = [kept for line in lines if (kept := _without(line, pin.names))]
+                pinned = [*others, *pin.lines]
+                changed.append(sorted(lines) != sorted(pinned))
+                lines = pinned
+            self._replace(before, lines)
+        return changed
+
     def _lines(self) -> list[str]:
         try:
+            found = self.path.stat()
+            mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if self._read is not None and self._read[0] == mark:
+                return self._read[1]
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
             raise StateError(f"cannot read {self.path}", detail=str(error)) from error
-        return [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.splitlines() if line.strip()]
+        self._read = (mark, lines)
+        return lines
 
     def _replace(self, before: list[str], after: list[str]) -> bool:
         if sorted(before) == sorted(after):
@@ -80,7 +108,7 @@ def host_pattern(address: str, port: int | None) -> str:
     return address if port in {None, 22} else f"[{address}]:{port}"
 
 
-def _without(line: str, names: set[str | None]) -> str:
+def _without(line: str, names: frozenset[str | None]) -> str:
     # a line loses the names that are given away; one that names a machine keeps standing for it
     hosts, _, rest = line.partition(" ")
     kept = [host for host in hosts.split(",") if host not in names]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from provision.inventory.cluster import SshSettings
 from provision.state import document
@@ -18,6 +18,9 @@ from provision.state.files import sync_folder, write_atomic
 from provision.state.model import ClusterState
 from provision.state.paths import ClusterPaths
 from provision.state.redact import holds_secret
+from provision.state.together import Together
+
+StateChange: TypeAlias = Callable[[ClusterState], ClusterState]
 
 
 class Store:
@@ -32,6 +35,7 @@ class Store:
         self._paths = paths
         self._guard = threading.Lock()
         self._seen: tuple[str, int] | None = None
+        self._together = Together(self._update)
 
     def read(self) -> ClusterState | None:
         """The state, or None when the cluster has none.
@@ -69,10 +73,13 @@ class Store:
     def update(self, change: Callable[[ClusterState], ClusterState]) -> ClusterState:
         """Write what `change` makes of the present state, durable on return; returns it, with its new serial.
 
-        `change` must be quick and must not call this Store. What it raises passes through, and nothing is
-        written. Raises StateError when there is no state, or when another process wrote since this Store last
-        looked.
+        `change` must be quick and must not call this Store. What it raises passes through, and it changes nothing.
+        Changes that come at the same moment are written together. Raises StateError when there is no state, or when
+        another process wrote since this Store last looked.
         """
+        return self._together(change)
+
+    def _update(self, changes: Sequence[StateChange]) -> Sequence[ClusterState | BaseException]:
         with self._guard:
             seen = self._seen
             state = self._read()
@@ -85,7 +92,17 @@ class Store:
                     detail=f"expected serial {seen[1]}, found {state.serial}",
                     hint="was its lock removed by force? run the command again when the other one is done",
                 )
-            return self._write(change(state))
+            refused: list[BaseException | None] = []
+            for change in changes:
+                try:
+                    state = change(state)
+                except Exception as error:  # noqa: BLE001  # the caller's own, which goes back to it
+                    refused.append(error)
+                else:
+                    refused.append(None)
+            if None in refused:
+                state = self._write(state)
+            return [error or state for error in refused]
 
     def _read(self) -> ClusterState | None:
         path = self._paths.state
