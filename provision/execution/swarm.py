@@ -16,12 +16,14 @@ from provision.inventory.cluster import Availability
 from provision.planning.actions import Demote, Drain, InitSwarm, Join, Leave, RemoveNode, UpdateNode
 from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL
 from provision.planning.wanted import MANAGED_LABEL, Wanted
-from provision.swarm.errors import EngineError
-from provision.swarm.values import EngineInfo, NodeSpec
+from provision.swarm.errors import EngineError, EngineRefusedError
+from provision.swarm.values import EngineInfo, Node, NodeSpec
 
 Say = Callable[[str], None]
 
 _PORT = 2377
+#: the HTTP status with which an engine refuses to join, or to begin, a swarm while it is in one
+_IN_A_SWARM = 503
 #: seconds in which an engine finds its swarm again, if it can
 _PENDING_SECONDS = 40.0
 #: seconds that a node's tasks may take to end; each may ask for minutes (`stop_grace_period`)
@@ -98,20 +100,17 @@ def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say)
     """Join in the wanted role, wait until the managers see the node ready, and make it what it shall be."""
     machine, role = action.node.machine, action.node.role
     session = world.session(machine)
-    info = session.engine.info()
-    if not info.is_member and info.local_node_state != "inactive":
-        info = _clear_failed_join(world, session, say)
-    already = info.is_member
-    if already:
-        _check_ours(world, machine, info)
-    else:
-        session.engine.swarm_join(
-            _doors(world, wanted, machine),
-            world.tokens().of(role),
-            advertise=_own_address(world, wanted, machine),
-            data_path=wanted.cluster.swarm.data_path,
-        )
+    info = _join_at_once(world, wanted, session, role)
+    already = False
+    if info is None:
         info = session.engine.info()
+        if not info.is_member and info.local_node_state != "inactive":
+            info = _clear_failed_join(world, session, say)
+        already = info.is_member
+        if already:
+            _check_ours(world, machine, info)
+        else:
+            info = _join(world, wanted, session, role)
     node_id = info.node_id
     wait_for(
         f"{machine}: becoming a ready {role}",
@@ -120,10 +119,32 @@ def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say)
         say=say,
         hint="can the managers reach its port 7946, tcp and udp?",
     )
-    _be(world, node_id, action.node)
+    _be(world, node_id, action.node, seen=watch.node(node_id))
     if role is Role.MANAGER:
         world.add_manager(machine)
     return Outcome(changed=not already, note="is a member already" if already else "")
+
+
+def _join_at_once(world: World, wanted: Wanted, session: Session, role: Role) -> EngineInfo | None:
+    """Join without asking first, where the probe saw no member; None where the engine is in a swarm after all."""
+    if session.known.node.member:
+        return None
+    try:
+        return _join(world, wanted, session, role)
+    except EngineRefusedError as refused:
+        if refused.status != _IN_A_SWARM:
+            raise
+        return None
+
+
+def _join(world: World, wanted: Wanted, session: Session, role: Role) -> EngineInfo:
+    machine = session.host.machine
+    return session.engine.swarm_join(
+        _doors(world, wanted, machine),
+        world.tokens().of(role),
+        advertise=_own_address(world, wanted, machine),
+        data_path=wanted.cluster.swarm.data_path,
+    )
 
 
 def _clear_failed_join(world: World, session: Session, say: Say) -> EngineInfo:
@@ -193,7 +214,7 @@ def update(world: World, watch: NodeWatch, action: UpdateNode, say: Say) -> Outc
         raise ProvisionError(f"{action.machine}: the managers do not list its node")
     if action.role is Role.WORKER:
         world.drop_manager(action.machine)  # it could not tell the end of it
-    _be(world, node.id, action)
+    _be(world, node.id, action, seen=node)
     if node.role is not action.role:
         _await_role(watch, action.machine, node.id, action.role, say)
         if action.role is Role.MANAGER:
@@ -206,11 +227,12 @@ def _node_id(world: World, machine: str) -> str:
     return world.session(machine).known.node.node_id or world.session(machine).engine.info().node_id
 
 
-def _be(world: World, node_id: str, target: UpdateNode) -> None:
+def _be(world: World, node_id: str, target: UpdateNode, *, seen: Node | None = None) -> None:
     def change(old: NodeSpec) -> NodeSpec:
-        return NodeSpec(role=target.role, availability=target.availability, labels=_labels(old.labels, target.labels))
+        labels = _labels(old.labels, target.labels)
+        return replace(old, role=target.role, availability=target.availability, labels=labels)
 
-    world.manager().engine.update_node(node_id, change)
+    world.manager().engine.update_node(node_id, change, seen=seen)
 
 
 def _labels(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:

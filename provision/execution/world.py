@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from provision.driver import Driver, Machine, MachineSpec
 from provision.errors import ProvisionError, UnreachableError
 from provision.hosts import users_known_hosts
 from provision.hosts.connect import Connector
 from provision.hosts.facts import HostFacts
-from provision.hosts.host import ENGINE_DIAL, Host
+from provision.hosts.host import Host
 from provision.hosts.target import target_of
 from provision.hosts.trust import Trust
 from provision.inventory.cluster import SshSettings
@@ -20,15 +20,19 @@ from provision.state.known_hosts import KnownHosts
 from provision.state.redact import Redactor
 from provision.state.store import Store
 from provision.swarm.channel import OpenChannel
-from provision.swarm.engine import Engine, connect_engine
 from provision.swarm.values import JoinTokens
+
+if TYPE_CHECKING:
+    from provision.swarm.engine import Engine
 
 
 class Session:
     """What is open to one machine: its connection, its last known facts, its engine."""
 
-    def __init__(self, host: Host, facts: HostFacts) -> None:
+    def __init__(self, host: Host, facts: HostFacts, api_versions: dict[str, str] | None = None) -> None:
+        """`api_versions`, by engine version, is shared by sessions: one answer serves all engines of that version."""
         self.host = host
+        self._api_versions = {} if api_versions is None else api_versions
         self._facts = facts
         self._stale = False
         self._engine: Engine | None = None
@@ -55,10 +59,16 @@ class Session:
     @property
     def engine(self) -> Engine:
         """The Engine API through this connection, opened at the first use."""
+        from provision.swarm.engine import connect_engine
+
         with self._lock:
             if self._engine is None:
-                channels = cast("OpenChannel", self.host.open_exec)  # paramiko's stubs name some arguments otherwise
-                self._engine = connect_engine(self.host.machine, channels, dial=ENGINE_DIAL)
+                channels = cast("OpenChannel", self.host.open_engine)  # paramiko's stubs name some arguments otherwise
+                version = self._facts.engine.version or ""
+                known = self._api_versions.get(version)
+                self._engine = connect_engine(self.host.machine, channels, known)
+                if version:
+                    self._api_versions[version] = self._engine.api_version
             return self._engine
 
     def close(self) -> None:
@@ -92,6 +102,7 @@ class World:
     _tokens: JoinTokens | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _gates: dict[str, threading.Semaphore] = field(default_factory=dict)
+    _api_versions: dict[str, str] = field(default_factory=dict)
 
     def adopts(self, driver: str) -> bool:
         """Whether machines of a driver exist before us and stay after us."""
@@ -134,7 +145,7 @@ class World:
             target, trust, seconds=seconds, boots=boots, stop=self.stop.is_set, waiting=waiting
         )
         try:
-            session = Session(host, host.probe(images=images))
+            session = Session(host, host.probe(images=images), self._api_versions)
         except BaseException:
             host.close()
             raise

@@ -273,10 +273,10 @@ def _fabric_config() -> Any:
 def _preferring(kinds: tuple[str, ...]) -> Callable[..., paramiko.Transport]:
     """A transport that asks for a host key of a kind that is known: else a server with several keys would show one
     that we cannot judge."""
-    import paramiko
+    from provision.hosts.streamlocal import UnixTransport
 
     def make(sock: Any, **options: Any) -> paramiko.Transport:
-        transport = paramiko.Transport(sock, **options)
+        transport = UnixTransport(sock, **options)
         security = transport.get_security_options()
         wanted = [name for kind in kinds for name in _algorithms(kind) if name in security.key_types]
         security.key_types = [*wanted, *(name for name in security.key_types if name not in wanted)]

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.errors import CommandError, DeadlineError, UnreachableError
 from provision.hosts import probe
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: runs what comes on stdin as root, whoever logged in
 _ROOT_SHELL = 'if [ "$(id -u)" = 0 ]; then exec sh -s; else exec sudo -n sh -s; fi'
 #: a command that is the Engine API on its stdin and stdout, as whoever may have it
-ENGINE_DIAL = (
+_ENGINE_DIAL = (
     "sh",
     "-c",
     "[ -w /var/run/docker.sock ] && exec docker system dial-stdio; exec sudo -n docker system dial-stdio",
@@ -31,6 +31,8 @@ ENGINE_DIAL = (
 _PROBE_SECONDS = 60.0
 #: seconds in which sshd must begin a command
 _EXEC_SECONDS = 30.0
+#: seconds that the engine may take to say what it is; one that is just starting takes some
+_ENGINE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,26 @@ class Host:
         self._connection.close()
 
     def probe(self, *, images: bool = False) -> HostFacts:
-        """The host's facts, by one script over one channel. `images` includes the engine's image ids."""
-        result = self.root_shell(probe.script(images=images), seconds=_PROBE_SECONDS)
-        if result.status != 0:
-            raise CommandError(self.machine, "probe", result.status, result.stderr, hint=_sudo_hint(result.stderr))
-        return probe.parse(self.machine, result.stdout)
+        """The host's facts, by one script over one channel. `images` includes the engine's image ids.
+
+        The engine is asked through its socket meanwhile, which spares the host a start of the docker command; where
+        sshd or the socket's rights are against that, the script does it.
+        """
+        from provision.hosts import streamlocal
+
+        engine = self._engine_socket()
+        try:
+            if engine is not None:
+                streamlocal.send_info_request(engine)
+            script = probe.script(images=images, engine=engine is None)
+            result = self.root_shell(script, seconds=_PROBE_SECONDS)
+            if result.status != 0:
+                raise CommandError(self.machine, "probe", result.status, result.stderr, hint=_sudo_hint(result.stderr))
+            info = streamlocal.read_info(engine, seconds=_ENGINE_SECONDS) if engine is not None else None
+            return probe.parse(self.machine, result.stdout, info)
+        finally:
+            if engine is not None:
+                engine.close()
 
     def apply(
         self,
@@ -157,10 +174,25 @@ class Host:
             reader.join(timeout=5.0)
         return Result(status, output, b"".join(errors).decode(errors="replace"))
 
-    def open_exec(self, argv: tuple[str, ...]) -> paramiko.Channel:
-        """A channel at whose other end the command runs; the caller closes it."""
-        channel = self._channel()
-        self._exec(channel, shlex.join(argv))
+    def open_engine(self) -> paramiko.Channel:
+        """A channel that is the Engine API: its socket, or docker's own way to it. The caller closes it."""
+        channel = self._engine_socket()
+        if channel is None:
+            channel = self._channel()
+            self._exec(channel, shlex.join(_ENGINE_DIAL))
+        return channel
+
+    def _engine_socket(self) -> paramiko.Channel | None:
+        """None: the engine is not there, or sshd or the rights of the socket let nobody of this login through."""
+        import paramiko
+
+        transport: Any = self._connection.transport
+        try:
+            channel: paramiko.Channel = transport.open_engine_socket(timeout=20.0)
+        except paramiko.ChannelException:
+            return None
+        except (paramiko.SSHException, EOFError, OSError) as broken:
+            raise UnreachableError(f"{self.machine}: the SSH connection broke", detail=f"last: {broken}") from broken
         return channel
 
     def _exec(self, channel: paramiko.Channel, command: str) -> None:

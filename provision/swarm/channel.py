@@ -1,4 +1,4 @@
-"""A byte channel to a command on a machine, made to look like the socket that an HTTP client expects."""
+"""A byte channel to a machine's engine, made to look like the socket that an HTTP client expects."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Channel(Protocol):
         ...
 
 
-#: Runs a command on the machine and returns the channel to it.
-OpenChannel: TypeAlias = Callable[[tuple[str, ...]], Channel]
+#: Opens a channel to the machine's engine.
+OpenChannel: TypeAlias = Callable[[], Channel]
 
 
 class DialError(OSError):

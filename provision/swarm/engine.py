@@ -17,7 +17,7 @@ from provision.swarm import parse
 from provision.swarm.channel import OpenChannel
 from provision.swarm.errors import EngineRefusedError, JoinError
 from provision.swarm.translate import translated
-from provision.swarm.transport import DIAL, engine_client
+from provision.swarm.transport import engine_client
 from provision.swarm.values import (
     EngineInfo,
     JoinTokens,
@@ -40,12 +40,10 @@ _JOIN_GOES_ON = "continue in the background"
 _OUT_OF_SEQUENCE = "out of sequence"
 
 
-def connect_engine(
-    machine: str, open_channel: OpenChannel, api_version: str | None = None, *, dial: tuple[str, ...] = DIAL
-) -> Engine:
+def connect_engine(machine: str, open_channel: OpenChannel, api_version: str | None = None) -> Engine:
     """The engine of a machine through channels of its SSH connection, as `engine_client` makes them."""
     with translated(machine, "connect to the engine"):
-        return Engine(machine, engine_client(open_channel, api_version, dial=dial))
+        return Engine(machine, engine_client(open_channel, api_version))
 
 
 class Engine:
@@ -128,12 +126,12 @@ class Engine:
         timeout: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    ) -> EngineInfo:
         """Join the swarm that one of `remote_addrs` (`address:port`) manages; the token decides the role.
 
-        Returns when the node is active. Where the engine gives up waiting and goes on by itself, its state is
-        asked for until `timeout` seconds after the call: `JoinError` when it says no, `DeadlineError` when it
-        says nothing.
+        Returns, when the node is active, what the engine says of itself then. Where the engine gives up waiting and
+        goes on by itself, its state is asked for until `timeout` seconds after the call: `JoinError` when it says no,
+        `DeadlineError` when it says nothing.
         """
         start = clock()
         try:
@@ -160,6 +158,7 @@ class Engine:
                     hint="can this machine reach the managers' port 2377/tcp?",
                 )
             sleep(0.5)
+        return info
 
     def leave(self, *, force: bool = False) -> None:
         """Leave the swarm; being in none is success. A manager leaves only by `force`."""
@@ -193,24 +192,25 @@ class Engine:
         with translated(self.machine, "list the nodes"):
             return tuple(parse.node(item) for item in self._client.nodes())
 
-    def update_node(self, node_id: str, change: Callable[[NodeSpec], NodeSpec]) -> bool:
+    def node(self, node_id: str) -> Node:
+        """One member. Refused with status 404 when the managers do not know it."""
+        with translated(self.machine, f"inspect node {node_id}"):
+            return parse.node(self._client.inspect_node(node_id))
+
+    def update_node(self, node_id: str, change: Callable[[NodeSpec], NodeSpec], *, seen: Node | None = None) -> bool:
         """Make a node what `change` makes of its present spec; False when that is what it was.
 
-        `change` may be called again with a newer spec, when someone else changes the node at the same time.
+        `seen` is how the managers listed it a moment ago, which saves a request. `change` may be called again with a
+        newer spec, when someone else changes the node at the same time.
         """
         for attempt in range(1, UPDATE_TRIES + 1):
-            with translated(self.machine, f"inspect node {node_id}"):
-                data = self._client.inspect_node(node_id)
-            old = parse.node_spec(data["Spec"])
-            new = change(old)
-            if new == old:
+            node = seen if seen is not None and attempt == 1 else self.node(node_id)
+            new = change(node.spec)
+            if new == node.spec:
                 return False
-            # what we do not model (the name) stays as it is
-            spec = {**data["Spec"], "Role": str(new.role), "Availability": str(new.availability)}
-            spec["Labels"] = dict(new.labels)
             try:
                 with translated(self.machine, f"update node {node_id}"):
-                    self._client.update_node(node_id, parse.version(data), spec)
+                    self._client.update_node(node_id, node.version, parse.node_spec_document(new))
             except EngineRefusedError as exc:
                 if _OUT_OF_SEQUENCE not in exc.message or attempt == UPDATE_TRIES:
                     raise

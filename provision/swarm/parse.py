@@ -52,7 +52,18 @@ def node_spec(spec: Json) -> NodeSpec:
         role=Role(_str(spec, "Role")),
         availability=Availability(_str(spec, "Availability")),
         labels=dict(_map(spec, "Labels")),
+        name=_str(spec, "Name"),
     )
+
+
+def node_spec_document(spec: NodeSpec) -> dict[str, Any]:
+    """The whole `Spec` of a node, as an update sends it."""
+    return {
+        "Name": spec.name,
+        "Role": str(spec.role),
+        "Availability": str(spec.availability),
+        "Labels": dict(spec.labels),
+    }
 
 
 def node(data: Json) -> Node:

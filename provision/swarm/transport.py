@@ -1,4 +1,4 @@
-"""The docker SDK over channels of one SSH connection; each runs `docker system dial-stdio` and is kept alive.
+"""The docker SDK over channels of one SSH connection, each kept alive.
 
 Why not the SDK's own `ssh://`: it opens an SSH connection of its own with its own idea of host keys, shells
 out or not, knows no sudo, asks for the API version first, and creates a pipe per call to see whether a
@@ -18,7 +18,6 @@ import urllib3.connection
 
 from provision.swarm.channel import ChannelSocket, OpenChannel
 
-DIAL = ("docker", "system", "dial-stdio")
 #: Channels that one client opens at most: sshd allows ten sessions a connection, and others want some.
 MAX_CHANNELS = 4
 #: Seconds in which an ordinary call must show a byte of its answer.
@@ -32,13 +31,12 @@ def engine_client(
     open_channel: OpenChannel,
     api_version: str | None = None,
     *,
-    dial: tuple[str, ...] = DIAL,
     timeout: float = CALL_TIMEOUT,
 ) -> docker.APIClient:
     """A docker client of the engine at the other end of the channels.
 
     No call is made here when the API version is known; None asks the engine for its own, which is one call.
-    `dial` is the command that a channel runs. `timeout` is how many seconds the engine may be silent within
+    `timeout` is how many seconds the engine may be silent within
     one call. Closing the client closes its channels, not the connection under them. It may be used from
     several threads; beyond `MAX_CHANNELS` calls at once, they wait for one another. Nothing of this user's
     docker configuration (contexts, proxies) or environment changes where the calls go.
@@ -49,7 +47,7 @@ def engine_client(
     client._general_configs = {}
     client.adapters.clear()
     client.base_url = _BASE_URL
-    client.mount("http+docker://", ChannelAdapter(open_channel, dial))
+    client.mount("http+docker://", ChannelAdapter(open_channel))
     if api_version is None:
         client._version = client.version(api_version=False)["ApiVersion"]
     return client
@@ -58,9 +56,9 @@ def engine_client(
 class ChannelAdapter(requests.adapters.HTTPAdapter):
     """Sends every request through a pool of channels, whatever host its URL names."""
 
-    def __init__(self, open_channel: OpenChannel, dial: tuple[str, ...] = DIAL) -> None:
+    def __init__(self, open_channel: OpenChannel) -> None:
         # before super().__init__, which makes the (unused) ordinary pool manager
-        self._channels = ChannelPool(open_channel, dial)
+        self._channels = ChannelPool(open_channel)
         super().__init__()
 
     def get_connection_with_tls_context(
@@ -86,27 +84,25 @@ class ChannelAdapter(requests.adapters.HTTPAdapter):
 class ChannelPool(urllib3.HTTPConnectionPool):
     """At most `MAX_CHANNELS` channels; a caller who finds them busy waits for one."""
 
-    def __init__(self, open_channel: OpenChannel, dial: tuple[str, ...]) -> None:
+    def __init__(self, open_channel: OpenChannel) -> None:
         super().__init__("engine", maxsize=MAX_CHANNELS, block=True, retries=False)
         self._open_channel = open_channel
-        self._dial = dial
 
     def _new_conn(self) -> ChannelConnection:
         self.num_connections += 1
-        return ChannelConnection(self._open_channel, self._dial)
+        return ChannelConnection(self._open_channel)
 
 
 class ChannelConnection(urllib3.connection.HTTPConnection):
     """One HTTP connection, kept alive, to an engine through a channel."""
 
-    def __init__(self, open_channel: OpenChannel, dial: tuple[str, ...]) -> None:
+    def __init__(self, open_channel: OpenChannel) -> None:
         super().__init__("engine", blocksize=BLOCK_SIZE)
         self._open_channel = open_channel
-        self._dial = dial
 
     def connect(self) -> None:
-        """Run the dial command in a new channel."""
-        channel = self._open_channel(self._dial)
+        """Open a new channel."""
+        channel = self._open_channel()
         seconds = self.timeout
         channel.settimeout(seconds if isinstance(seconds, (int, float)) else CALL_TIMEOUT)
         # a look-alike of a socket, as far as http.client goes

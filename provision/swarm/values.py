@@ -54,11 +54,12 @@ class JoinTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """What may be changed about a node."""
+    """What may be changed about a node. `name` is Swarm's annotation, not the hostname; mostly empty."""
 
     role: Role
     availability: Availability
     labels: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

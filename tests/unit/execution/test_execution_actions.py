@@ -145,18 +145,21 @@ class FakeEngine:
         self.shared.nodes[self.id] = replace(node(self.name, Role.MANAGER), id=self.id)
         return self.id
 
-    def swarm_join(self, doors: list[str], token: str, **_: object) -> None:
-        assert self.state == "inactive"
+    def swarm_join(self, doors: list[str], token: str, **_: object) -> EngineInfo:
+        if self.state != "inactive":
+            raise EngineRefusedError(self.name, "join", 503, "This node is already part of a swarm.")
         self.joined_by, self.state = (doors, token), "active"
         role = Role.MANAGER if token == "manager-token" else Role.WORKER
         self.shared.nodes[self.id] = node(self.name, role, {"kept": "by-hand"})
+        return self.info()
 
     def tokens(self) -> JoinTokens:
         self._only_manager()
         return JoinTokens("worker-token", "manager-token")
 
-    def update_node(self, node_id: str, change: Callable[[NodeSpec], NodeSpec]) -> bool:
+    def update_node(self, node_id: str, change: Callable[[NodeSpec], NodeSpec], *, seen: Node | None = None) -> bool:
         self._only_manager()
+        assert seen is None or seen.id == node_id
         old = self.shared.nodes[node_id]
         spec = change(old.spec)
         reachable = "reachable" if spec.role is Role.MANAGER else ""

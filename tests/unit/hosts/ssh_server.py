@@ -96,7 +96,8 @@ class _Door(paramiko.ServerInterface):
         return paramiko.AUTH_SUCCESSFUL  # type: ignore[return-value]
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
+        # no way to sockets, as with AllowStreamLocalForwarding no
+        return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
     def check_channel_direct_tcpip_request(
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]

@@ -176,9 +176,22 @@ def test_a_host_without_password_free_sudo_is_told_what_to_do(tmp_path: Path, mo
         host.close()
 
 
-def test_a_channel_to_a_program_is_handed_out(host: Host) -> None:
-    channel = host.open_exec(("cat",))
-    channel.settimeout(10.0)
-    channel.sendall(b"ping")
-    assert channel.recv(16) == b"ping"
-    channel.close()
+def test_the_engine_is_reached_by_its_own_command_where_sshd_lets_nobody_to_sockets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    folder = tmp_path / "bin"
+    path = sudo_in(folder)
+    (folder / "docker").write_text('#!/bin/sh\n[ "$*" = "system dial-stdio" ] && exec cat\nexit 1\n')
+    (folder / "docker").chmod(0o755)
+    with SshServer(password="secret", path=path).running() as server:
+        door = Target(machine="web1", address="127.0.0.1", port=server.port, user="joe", alias="x", made=False)
+        trust = Trust(machine="web1", stated=(line_of(server.host_keys[0]),))
+        host = Connector(key=None, password="secret").connect(door, trust, seconds=10.0)
+        channel = host.open_engine()
+        channel.settimeout(10.0)
+        channel.sendall(b"ping")
+        assert channel.recv(16) == b"ping"
+        channel.close()
+        host.close()

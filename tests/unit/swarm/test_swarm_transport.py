@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fake_engine import Answer, FakeEngine, Request
+from fake_engine import Answer, FakeEngine, Request, SocketChannel
 
 from provision.errors import UnreachableError
 from provision.swarm.engine import Engine, connect_engine
@@ -65,8 +65,9 @@ def test_a_silent_engine_ends_the_call_at_its_deadline(fake: FakeEngine) -> None
         engine.info()
 
 
-def test_a_command_that_cannot_run_says_why(fake: FakeEngine) -> None:
-    engine = connect_engine("lab-worker-1", fake.open_channel, "1.41", dial=("docker",))
+def test_a_command_that_cannot_run_says_why() -> None:
+    ended = SocketChannel(None, stderr=b"sh: 1: docker: not found\n")
+    engine = connect_engine("lab-worker-1", lambda: ended, "1.41")
     with pytest.raises(EngineUnavailableError) as caught:
         engine.info()
     assert "docker: not found" in caught.value.summary
@@ -74,7 +75,7 @@ def test_a_command_that_cannot_run_says_why(fake: FakeEngine) -> None:
 
 
 def test_an_error_of_the_connection_itself_stays_what_it_is() -> None:
-    def refuse(_argv: tuple[str, ...]) -> object:
+    def refuse() -> object:
         raise UnreachableError("lab-worker-1 does not answer")
 
     engine = connect_engine("lab-worker-1", refuse, "1.41")  # type: ignore[arg-type]
