@@ -19,7 +19,6 @@ from provision.cli.options import (
     YesOption,
 )
 from provision.errors import InventoryError
-from provision.events import RunFinished, RunStarted
 
 if TYPE_CHECKING:
     from provision.operations.apply import Call
@@ -66,6 +65,8 @@ def up(
 
 
 def _say_empty(made: Plan, call: Call, progress: Progress) -> None:
+    from provision.events import RunFinished, RunStarted
+
     if progress is not Progress.JSON:
         typer.echo(str(made))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -11,22 +12,30 @@ import typer
 
 from provision import __version__
 from provision.cli import converge, grow, reach, records, show, write
+from provision.cli.group import CommandGroup
 from provision.errors import ProvisionError
 
 #: 128 + SIGINT, as shells have it
 INTERRUPTED = 130
 
+commands = typer.Typer()
+for module in (converge, grow, show, reach, write, records):
+    module.register(commands)
+
+
+class _Commands(CommandGroup):
+    declared = commands
+
+
 app = typer.Typer(
     name="provision",
+    cls=_Commands,
     help="From one inventory file to a running Docker Swarm: machines, SSH, Docker Engine, firewall, swarm, stacks.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-for module in (converge, grow, show, reach, write, records):
-    module.register(app)
 
 
 def _version(value: bool) -> None:  # typer's callback
@@ -44,7 +53,7 @@ def _root(
     pass
 
 
-@app.command(rich_help_panel=None)
+@commands.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"provision {__version__}")
@@ -52,6 +61,11 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; never returns."""
+    # what imports make stays; to look through it again and again while they run finds nothing
+    gc.set_threshold(50_000)
+    if "_PROVISION_COMPLETE" in os.environ:
+        # typer would import it to render what completion says of a command, which is plain text
+        sys.modules["rich"] = None  # type: ignore[assignment]
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
@@ -61,6 +75,7 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    gc.freeze()  # or else the interpreter looks through all of it once more before it ends
     sys.exit(code)
 
 

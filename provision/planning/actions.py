@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from provision.driver import Machine, MachineSpec, Role
 from provision.inventory.cluster import Availability, EngineSettings, Stack
-from provision.stacks.bundle import Bundle
+
+if TYPE_CHECKING:
+    from provision.stacks.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Configure:
     members: tuple[str, ...]
     engine: EngineSettings
     ports_only: bool = False
+    #: the name that the host shall bear; None leaves it alone
+    hostname: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision.driver import MachineSpec, Role
-from provision.inventory.cluster import Cluster, Group, Stack
+from provision.inventory.cluster import Cluster, Group, HostnamePolicy, Stack
 from provision.inventory.specs import availability_for, engine_for, labels_for
 from provision.planning.actions import Configure, UpdateNode
 from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL
-from provision.stacks.bundle import Bundle
+
+if TYPE_CHECKING:
+    from provision.stacks.bundle import Bundle
 
 #: names the node labels that we set, so that we take away no others
 MANAGED_LABEL = "provision.labels"
@@ -65,12 +68,14 @@ class Wanted:
 
     def configure(self, spec: MachineSpec, members: tuple[str, ...], *, ports_only: bool = False) -> Configure:
         """The action that makes the host of a machine what it shall be."""
+        group = self.group(spec)
         return Configure(
             machine=spec.name,
             manager=spec.role is Role.MANAGER,
             members=members,
-            engine=engine_for(self.group(spec), spec.number),
+            engine=engine_for(group, spec.number),
             ports_only=ports_only or not self.touches(spec.name),
+            hostname=spec.name if group.hostname is HostnamePolicy.SET else None,
         )
 
     def node(self, spec: MachineSpec) -> UpdateNode:

@@ -10,12 +10,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provision.stacks.bundle import Bundle
 from provision.stacks.progress import FAILED_UPDATES
-from provision.swarm.engine import Engine
 from provision.swarm.parse import NAMESPACE_LABEL
 from provision.swarm.values import Service, SwarmConfig, SwarmObject
+
+if TYPE_CHECKING:
+    from provision.stacks.bundle import Bundle
+    from provision.swarm.engine import Engine
 
 CLUSTER_LABEL = "provision.cluster"
 DIGEST_LABEL = "provision.stack.digest"
