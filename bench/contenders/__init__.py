@@ -1,0 +1,1 @@
+"""Four ways to do the same work: a shell script, pyinfra, Ansible, and provision."""
