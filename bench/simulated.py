@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import hashlib
 import json
 import os
@@ -77,18 +76,16 @@ class Hosts:
         member = self.swarm.info(spec.name) if self.swarm else outsider()
         said = {
             "user": "root",
-            "groups": "root",
-            "docker_group": "yes",
             "hostname": spec.name,
             "kernel": "6.1.0-18-amd64",
             "architecture": "x86_64",
             "cpus": "2",
             "clock": f"{time.time():.9f}",
-            "machine_id": _text(hashlib.md5(spec.name.encode(), usedforsecurity=False).hexdigest() + "\n"),
-            "os_release": _text(_OS_RELEASE),
-            "meminfo": _text("MemTotal:        4017012 kB\nMemFree:         3120516 kB\n"),
-            "addresses": _text(f"2: eth0    inet {self._addresses[spec.name]}/8 scope global eth0\n"),
-            "authorized_keys": _text("".join(f"{key}\n" for key in desired.authorized_keys)),
+            "memory": "4017012",
+            "machine_id": hashlib.md5(spec.name.encode(), usedforsecurity=False).hexdigest() + "\n",
+            "os_release": _OS_RELEASE,
+            "addresses": f"2: eth0    inet {self._addresses[spec.name]}/8 scope global eth0\n",
+            "authorized_keys": "".join(f"{key}\n" for key in desired.authorized_keys),
             "systemd": "yes",
             "ipvs": "yes",
             "vxlan": "yes",
@@ -97,19 +94,19 @@ class Hosts:
             "engine": "yes",
         }
         if settings.get("ENGINE", "yes"):
-            said["info"] = _text(json.dumps(_info(member)))
+            said["info"] = json.dumps(_info(member)) + "\n"
         if settings.get("IMAGES"):
             said["images"] = ""
         if self.swarm is not None:
             said |= {
-                "owner": _text(json.dumps({"cluster": desired.cluster, "machine": desired.machine})),
+                "owner": json.dumps({"cluster": desired.cluster, "machine": desired.machine}) + "\n",
                 "rules": self._ruled(desired),
                 "intact": "yes",
                 "rules_enabled": "yes",
-                "daemon_json": _text(json.dumps(merge({}, desired.daemon))),
+                "daemon_json": json.dumps(merge({}, desired.daemon)) + "\n",
                 "daemon_json_before": "",
             }
-        return "".join(f"{key} {value}\n" for key, value in {**said, "end": "yes"}.items()).encode()
+        return "".join(_lines(key, value) for key, value in {**said, "end": "yes"}.items()).encode()
 
     def _desired(self, spec: MachineSpec) -> HostDesired:
         action = self._wanted.configure(spec, ())
@@ -118,7 +115,7 @@ class Hosts:
     def _ruled(self, desired: HostDesired) -> str:
         """The rules differ between managers and workers only, and take long to make."""
         if desired.manager not in self._rules:
-            self._rules[desired.manager] = _text(rules(desired))
+            self._rules[desired.manager] = rules(desired)
         return self._rules[desired.manager]
 
     def _check(self) -> None:
@@ -244,8 +241,10 @@ def _info(member: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _text(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def _lines(key: str, value: str) -> str:
+    if "\n" not in value:
+        return f"{key} {value}\n"
+    return "".join(f"+{key} {line}\n" for line in value.removesuffix("\n").split("\n"))
 
 
 def main() -> None:

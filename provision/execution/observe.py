@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,6 +57,8 @@ def observe(
             machines[spec.name] = world.drivers[spec.driver].create(spec)
     world.machines.update(machines)
     running = [m for m in machines.values() if m.state in _ANSWERING and m.name not in set(skip)]
+    if running:
+        _import_meanwhile()
     sessions, unreachable = _reach(world, running, by_name, images=images, patience=patience, tolerant=tolerant)
     facts = {name: session.facts for name, session in sessions.items()}
     swarm = _swarm(world, facts)
@@ -69,6 +73,11 @@ def observe(
         swarm=swarm,
         swarm_id=str(state.data["swarm"]) if state and state.data.get("swarm") else None,
     )
+
+
+def _import_meanwhile() -> None:
+    """Have the Engine API's libraries at hand when the hosts have answered: they take longer to import than a login."""
+    threading.Thread(target=importlib.import_module, args=("provision.swarm.engine",), daemon=True).start()
 
 
 _ANSWERING = (MachineState.RUNNING, MachineState.STARTING, MachineState.UNKNOWN)

@@ -34,30 +34,50 @@ def init(world: World, wanted: Wanted, action: InitSwarm, say: Say) -> Outcome:
     """Begin a swarm, or find the one that a run before this began on the same machine."""
     machine = action.node.machine
     session = world.session(machine)
-    info = session.engine.info()
+    node_id = _init_at_once(world, wanted, session)
     note = ""
-    if info.is_locked:
-        raise locked(machine)
-    if info.is_member or info.local_node_state == "pending":
-        _await_control(session, say)
-        node_id, note = session.engine.info().node_id, "has its swarm already"
-    else:
-        _refuse_second(world, wanted, machine)
-        swarm = wanted.cluster.swarm
-        node_id = session.engine.swarm_init(
-            advertise=_own_address(world, wanted, machine),
-            data_path=swarm.data_path,
-            data_path_port=swarm.data_path_port,
-            pools=swarm.default_addr_pool,
-            subnet_size=swarm.subnet_size,
-            task_history=swarm.task_history,
-            autolock=swarm.autolock,
-        )
+    if node_id is None:
+        info = session.engine.info()
+        if info.is_locked:
+            raise locked(machine)
+        if info.is_member or info.local_node_state == "pending":
+            _await_control(session, say)
+            node_id, note = session.engine.info().node_id, "has its swarm already"
+        else:
+            node_id = _init(world, wanted, session)
     world.add_manager(machine)
-    swarm_id = session.engine.info().cluster_id
-    world.store.update(lambda state: replace(state, data={**state.data, "swarm": swarm_id}))
+    found = session.engine.swarm()
+    world.learn(found.tokens)
+    world.store.update(lambda state: replace(state, data={**state.data, "swarm": found.id}))
     _be(world, node_id, action.node)
     return Outcome(changed=not note, note=note)
+
+
+def _init_at_once(world: World, wanted: Wanted, session: Session) -> str | None:
+    """Begin without asking first, where the probe saw no member; None where the engine is in a swarm after all."""
+    if session.known.node.member:
+        return None
+    try:
+        return _init(world, wanted, session)
+    except EngineRefusedError as refused:
+        if refused.status != _IN_A_SWARM:
+            raise
+        return None
+
+
+def _init(world: World, wanted: Wanted, session: Session) -> str:
+    machine = session.host.machine
+    _refuse_second(world, wanted, machine)
+    swarm = wanted.cluster.swarm
+    return session.engine.swarm_init(
+        advertise=_own_address(world, wanted, machine),
+        data_path=swarm.data_path,
+        data_path_port=swarm.data_path_port,
+        pools=swarm.default_addr_pool,
+        subnet_size=swarm.subnet_size,
+        task_history=swarm.task_history,
+        autolock=swarm.autolock,
+    )
 
 
 def _await_control(session: Session, say: Say) -> None:

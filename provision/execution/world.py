@@ -175,9 +175,15 @@ class World:
         """The join tokens, asked for once a run, and never written anywhere."""
         with self._lock:
             if self._tokens is None:
-                self._tokens = self.manager().engine.tokens()
-                self.redactor.add(self._tokens.worker, self._tokens.manager)
+                self.learn(self.manager().engine.swarm().tokens)
+            assert self._tokens is not None
             return self._tokens
+
+    def learn(self, tokens: JoinTokens) -> None:
+        """The join tokens are known from here on, and kept out of whatever is written."""
+        with self._lock:
+            self.redactor.add(tokens.worker, tokens.manager)
+            self._tokens = tokens
 
     def add_manager(self, machine: str) -> None:
         """A machine has become a manager."""

@@ -124,7 +124,9 @@ class Host:
 
     def root_shell(self, script: str, *, seconds: float, line: Callable[[str], None] = lambda _: None) -> Result:
         """Run a POSIX script as root, from stdin (so nothing of it shows in a process list)."""
-        return self.shell(shlex.join(("sh", "-c", _ROOT_SHELL)), stdin=script.encode(), seconds=seconds, line=line)
+        # who logged in as root needs no shell that finds it out
+        command = "exec sh -s" if self._connection.user == "root" else shlex.join(("sh", "-c", _ROOT_SHELL))
+        return self.shell(command, stdin=script.encode(), seconds=seconds, line=line)
 
     def run(
         self,

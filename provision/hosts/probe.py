@@ -1,12 +1,13 @@
 """The one question that a host is asked, and the parser of its answer.
 
-The script only reads. It prints a line per fact: a key, a space, the value; values of more than one line come in
-base64. Everything that is missing is left out, so the parser's defaults say what absence means.
+The script only reads, and starts as few commands as it can: each costs the host about a millisecond. It prints a line
+per fact: a key, a space, the value. A value `@<path>` is the content of a file, which follows as lines `<path>:<line>`;
+of an answer of several lines each begins with `+<key>`. What is missing is left out, so the parser's defaults say what
+absence means.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -23,52 +24,62 @@ _INFO = (
 )
 
 SCRIPT = f"""\
-LC_ALL=C; PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; export LC_ALL PATH
+LC_ALL=C; PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; export LC_ALL PATH; set -f
+newline='
+'
 say() {{ printf '%s %s\\n' "$1" "$2"; }}
-text() {{ [ -r "$2" ] && say "$1" "$(base64 -w0 <"$2")"; }}
-user=${{SUDO_USER:-$(id -un)}}
+lines() {{ IFS=$newline; for line in $2; do say "+$1" "$line"; done; unset IFS; }}
+file() {{ [ -r "$2" ] && say "$1" "@$2" && files="$files$newline$2"; }}
+files=/dev/null
+user=${{SUDO_USER:-root}}
 say user "$user"
-say groups "$(id -nG "$user")"
-getent group docker >/dev/null && say docker_group yes
+if [ "$user" = root ]; then
+  home=~root
+else
+  home=$(getent passwd "$user" | cut -d: -f6)
+  say groups "$(id -nG "$user")"
+  getent group docker >/dev/null && say docker_group yes
+fi
 read -r name </proc/sys/kernel/hostname; say hostname "$name"
 read -r release </proc/sys/kernel/osrelease; say kernel "$release"
-say architecture "$(uname -m)"
+[ -r /proc/sys/kernel/arch ] && read -r machine </proc/sys/kernel/arch || machine=$(uname -m)
+say architecture "$machine"
 say cpus "$(nproc)"
 say clock "$(date +%s.%N)"
-text machine_id /etc/machine-id
-text os_release /etc/os-release
-text meminfo /proc/meminfo
-say addresses "$(ip -o addr show scope global | base64 -w0)"
-text owner {layout.OWNER}
-text authorized_keys "$(getent passwd "$user" | cut -d: -f6)/.ssh/authorized_keys"
+read -r name memory unit </proc/meminfo; say memory "$memory"
+file machine_id /etc/machine-id
+file os_release /etc/os-release
+lines addresses "$(ip -o addr show scope global)"
+file owner {layout.OWNER}
+file authorized_keys "$home/.ssh/authorized_keys"
 [ -d /run/systemd/system ] && say systemd yes
 if [ -e /proc/net/ip_vs ] || modprobe -qn ip_vs 2>/dev/null; then say ipvs yes; fi
 if [ -d /sys/module/vxlan ] || modprobe -qn vxlan 2>/dev/null; then say vxlan yes; fi
 if command -v nft >/dev/null; then
   say nft yes
-  text rules {layout.RULES}
-  say chains "$(nft list chains 2>/dev/null | base64 -w0)"
+  file rules {layout.RULES}
+  lines chains "$(nft list chains 2>/dev/null)"
   if [ -r {layout.RULES_LOADED} ]; then
     read -r loaded <{layout.RULES_LOADED}
     [ "$(nft list table {layout.TABLE} 2>/dev/null | sha256sum)" = "$loaded" ] && say intact yes
   fi
   [ -e {layout.WANTS}/{layout.FIREWALL_UNIT} ] && say rules_enabled yes
 fi
-text daemon_json {layout.DAEMON_JSON}
-text daemon_json_before {layout.DAEMON_BEFORE}
+file daemon_json {layout.DAEMON_JSON}
+file daemon_json_before {layout.DAEMON_BEFORE}
 [ -e {layout.DAEMON_PENDING} ] && say daemon_pending yes
 if command -v dockerd >/dev/null; then
   say engine yes
-  [ -n "$ENGINE" ] && info=$(timeout 15 docker info --format '{_INFO}' 2>/dev/null) &&
-    say info "$(printf %s "$info" | base64 -w0)"
-  [ -n "$IMAGES" ] && say images "$(timeout 15 docker image ls -q --no-trunc | base64 -w0)"
+  [ -n "$ENGINE" ] && lines info "$(timeout 15 docker info --format '{_INFO}' 2>/dev/null)"
+  [ -n "$IMAGES" ] && lines images "$(timeout 15 docker image ls -q --no-trunc)"
 fi
+IFS=$newline; grep -aH '' $files; unset IFS
 say end yes
 """
 
 
 #: what every host has an answer to
-_ALWAYS = {"user", "hostname", "kernel", "architecture", "cpus", "clock"}
+_ALWAYS = {"user", "hostname", "kernel", "architecture", "cpus", "clock", "memory"}
 
 
 def script(*, images: bool = False, engine: bool = True) -> str:
@@ -84,26 +95,26 @@ def parse(machine: str, output: str, info: Mapping[str, Any] | None = None) -> H
 
     `info` is the engine's answer to `GET /info`, where it was asked by itself.
     """
-    said = {key: value for key, _, value in (line.partition(" ") for line in output.splitlines())}
+    said = _said(output)
     if said.get("end") != "yes" or not said.keys() >= _ALWAYS:
         raise ProvisionError(f"{machine}: the probe's answer is not whole", detail=output[-400:])
-    os_release = _assignments(_text(said, "os_release"))
+    os_release = _assignments(said.get("os_release", ""))
     return HostFacts(
         machine=machine,
         user=said["user"],
         hostname=said["hostname"],
-        machine_id=_text(said, "machine_id").strip(),
+        machine_id=said.get("machine_id", "").strip(),
         os_id=os_release.get("ID", ""),
         os_version=os_release.get("VERSION_ID", ""),
         os_like=tuple(os_release.get("ID_LIKE", "").split()),
         kernel=said["kernel"],
         architecture=said["architecture"],
         cpus=int(said["cpus"]),
-        memory=_memory(_text(said, "meminfo")),
+        memory=int(said["memory"]) * 1024,
         clock=float(said["clock"]),
-        addresses=_addresses(_text(said, "addresses")),
-        owner=_json(_text(said, "owner")),
-        authorized_keys=tuple(line.strip() for line in _text(said, "authorized_keys").splitlines() if line.strip()),
+        addresses=_addresses(said.get("addresses", "")),
+        owner=_json(said.get("owner", "")),
+        authorized_keys=tuple(line.strip() for line in said.get("authorized_keys", "").splitlines() if line.strip()),
         engine=_engine(said, info),
         firewall=_firewall(said),
         ipvs="ipvs" in said,
@@ -114,12 +125,25 @@ def parse(machine: str, output: str, info: Mapping[str, Any] | None = None) -> H
     )
 
 
-def _text(said: dict[str, str], key: str) -> str:
-    return base64.b64decode(said.get(key, "")).decode(errors="replace")
-
-
-def _optional(said: dict[str, str], key: str) -> str | None:
-    return _text(said, key) if key in said else None
+def _said(output: str) -> dict[str, str]:
+    """Each fact by its key, those of several lines put together."""
+    said: dict[str, str] = {}
+    files: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
+    for line in output.split("\n"):
+        if line.startswith("/"):
+            path, _, text = line.partition(":")
+            files.setdefault(path, []).append(text)
+        else:
+            key, _, value = line.partition(" ")
+            if key.startswith("+"):
+                answers.setdefault(key[1:], []).append(value)
+            else:
+                said[key] = value
+    for key, value in said.items():
+        if value.startswith("@/"):
+            said[key] = "".join(f"{text}\n" for text in files.get(value[1:], ()))
+    return said | {key: "".join(f"{text}\n" for text in found) for key, found in answers.items()}
 
 
 def _json(text: str) -> dict[str, Any] | None:
@@ -133,13 +157,6 @@ def _json(text: str) -> dict[str, Any] | None:
 def _assignments(text: str) -> dict[str, str]:
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {key: value.strip("\"'") for key, _, value in pairs}
-
-
-def _memory(meminfo: str) -> int:
-    for line in meminfo.splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def _addresses(text: str) -> dict[str, tuple[str, ...]]:
@@ -166,7 +183,7 @@ def _from_api(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _engine(said: dict[str, str], answer: Mapping[str, Any] | None) -> EngineFacts:
-    info = (_json(_text(said, "info")) or {}) if answer is None else _from_api(answer)
+    info = (_json(said.get("info", "")) or {}) if answer is None else _from_api(answer)
     node = NodeFacts(
         state=info.get("state") or "inactive",
         node_id=info.get("node_id") or "",
@@ -178,21 +195,21 @@ def _engine(said: dict[str, str], answer: Mapping[str, Any] | None) -> EngineFac
     return EngineFacts(
         installed="engine" in said,
         version=info.get("version") or None,
-        daemon_json=_optional(said, "daemon_json"),
-        daemon_json_before=_optional(said, "daemon_json_before"),
+        daemon_json=said.get("daemon_json"),
+        daemon_json_before=said.get("daemon_json_before"),
         pending="daemon_pending" in said,
         node=node,
-        images=frozenset(_text(said, "images").split()),
+        images=frozenset(said.get("images", "").split()),
     )
 
 
 def _firewall(said: dict[str, str]) -> FirewallFacts:
     return FirewallFacts(
         available="nft" in said,
-        rules=_optional(said, "rules"),
+        rules=said.get("rules"),
         intact="intact" in said,
         enabled="rules_enabled" in said,
-        dropping=_dropping(_text(said, "chains")),
+        dropping=_dropping(said.get("chains", "")),
     )
 
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from provision.display.fanout import fan_out
 from provision.errors import InterruptedRunError, RunError
 from provision.events import Notice, Reporter
-from provision.execution.perform import Performer
 from provision.execution.scheduler import Summary, run
 from provision.execution.world import World
 from provision.operations.place import Place
@@ -42,6 +41,8 @@ class Call:
 
 def apply(world: World, place: Place, plan: Plan, wanted: Wanted | None, call: Call) -> Summary:
     """Run every step; the display shows it, log and history keep it. Never raises for a failed step."""
+    from provision.execution.perform import Performer  # a run that finds nothing to do needs none of it
+
     began = datetime.now(UTC)
     clock = time.monotonic()
     summary: Summary | None = None

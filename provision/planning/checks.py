@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from provision.driver import MachineSpec
 from provision.errors import ProvisionError
+from provision.hosts.changes.few import few
 from provision.hosts.facts import HostFacts
 from provision.inventory.cluster import EngineInstall
 from provision.inventory.specs import engine_for
@@ -103,7 +102,7 @@ def _membership(wanted: Wanted, observed: Observation, facts: HostFacts) -> list
                 "      are they gone for good? then provision down, and up again",
             )
         ]
-    known = next((other for other in observed.swarm.nodes if other.id == node.node_id), None)
+    known = observed.swarm.by_id.get(node.node_id)
     if known is None or (not ours and known.labels.get(CLUSTER_LABEL) != wanted.cluster.name):
         return [_foreign(facts)]
     return []
@@ -122,24 +121,20 @@ def _foreign(facts: HostFacts) -> ProvisionError:
 
 
 def _twins(observed: Observation, wanted: Wanted) -> list[ProvisionError]:
-    seen = Counter(facts.machine_id for facts in observed.facts.values() if facts.machine_id)
-    found = []
-    for machine_id, number in seen.items():
-        if number > 1:
-            twins = [facts for facts in observed.facts.values() if facts.machine_id == machine_id]
-            # one host under an old and a new name is told by its mark already
-            names = [facts.machine for facts in twins if not _owner(wanted, facts)]
-            if len(names) < 2:
-                continue
-            if any(name in wanted.names for name in names):
-                found.append(
-                    ProvisionError(
-                        f"{', '.join(names)}: the same /etc/machine-id {machine_id}",
-                        detail="it is one host named twice, or clones of one disk, whose overlay networks would clash",
-                        hint="on a clone: rm /etc/machine-id && systemd-machine-id-setup",
-                    )
-                )
-    return found
+    seen: dict[str, list[str]] = {}
+    for facts in observed.facts.values():
+        # one host under an old and a new name is told by its mark already
+        if facts.machine_id and not _owner(wanted, facts):
+            seen.setdefault(facts.machine_id, []).append(facts.machine)
+    return [
+        ProvisionError(
+            f"{', '.join(names)}: the same /etc/machine-id {machine_id}",
+            detail="it is one host named twice, or clones of one disk, whose overlay networks would clash",
+            hint="on a clone: rm /etc/machine-id && systemd-machine-id-setup",
+        )
+        for machine_id, names in seen.items()
+        if len(names) > 1 and any(wanted.wants(name) for name in names)
+    ]
 
 
 def notices(wanted: Wanted, observed: Observation) -> tuple[str, ...]:
@@ -153,12 +148,12 @@ def _kernel(facts: list[HostFacts]) -> list[str]:
     without = [host.machine for host in facts if not host.ipvs]
     if without:
         found.append(
-            f"no IPVS in the kernel of {_some(without)}: ports in mode ingress and service VIPs do not answer there; "
+            f"no IPVS in the kernel of {few(without)}: ports in mode ingress and service VIPs do not answer there; "
             "use `mode: host` ports and `endpoint_mode: dnsrr`"
         )
     without = [host.machine for host in facts if not host.vxlan]
     if without:
-        found.append(f"no VXLAN in the kernel of {_some(without)}: overlay networks do not work there")
+        found.append(f"no VXLAN in the kernel of {few(without)}: overlay networks do not work there")
     return found
 
 
@@ -183,6 +178,3 @@ def _clocks(facts: list[HostFacts]) -> list[str]:
         if abs(host.clock - median) > _SKEW
     ]
 
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"

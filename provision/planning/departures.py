@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from provision.driver import Machine, MachineState, Role
 from provision.errors import PlanError, ProvisionError
+from provision.hosts.changes.few import few
 from provision.planning.actions import Demote, Destroy, Drain, Forget, Leave, Release, RemoveNode
 from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL, Observation
 from provision.planning.plan import Draft, Step
@@ -17,7 +18,7 @@ from provision.swarm.values import Node
 
 def departing(wanted: Wanted, observed: Observation) -> tuple[str, ...]:
     """The machines that exist and that nobody wants."""
-    return tuple(name for name in observed.machines if name not in wanted.names)
+    return tuple(name for name in observed.machines if not wanted.wants(name))
 
 
 def ghosts(wanted: Wanted, observed: Observation) -> tuple[Node, ...]:
@@ -211,6 +212,7 @@ def close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tupl
     if not names or not wanted.cluster.firewall:
         return
     gone = draft.ids("remove node", names) | draft.ids("destroy machine", names) | draft.ids("release machine", names)
+    cause = f"members have left: {few(names)}"
     for spec in wanted:
         configured = draft.ids("configure", [spec.name])
         if spec.name not in observed.facts and not configured:
@@ -221,10 +223,10 @@ def close_ports(draft: Draft, wanted: Wanted, observed: Observation, names: tupl
             Step(
                 subject=spec.name,
                 verb="close ports",
-                cause=f"members have left: {', '.join(names)}",
+                cause=cause,
                 action=action,
                 # one that could not leave may still be a member: it is shut out when it has left
-                needs=gone | (frozenset() if spec.name in observed.facts else configured),
+                needs=gone if spec.name in observed.facts else gone | configured,
                 after=configured if spec.name in observed.facts else frozenset(),
             )
         )

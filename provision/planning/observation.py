@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from provision.driver import Machine
 from provision.hosts.facts import HostFacts
@@ -16,7 +17,7 @@ __all__ = ["CLUSTER_LABEL", "MACHINE_LABEL", "Observation", "SwarmFacts"]
 MACHINE_LABEL = "provision.machine"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: the indexes are made at their first use
 class SwarmFacts:
     """The swarm, as one of its managers (the machine `seen_from`) tells it."""
 
@@ -28,16 +29,29 @@ class SwarmFacts:
 
     def node(self, machine: str, node_id: str = "") -> Node | None:
         """The node that a machine is: by the id that its own engine told, else by our label, a live one first."""
-        by_id = next((node for node in self.nodes if node_id and node.id == node_id), None)
-        if by_id is not None:
-            return by_id
-        labelled = [node for node in self.nodes if node.labels.get(MACHINE_LABEL) == machine]
-        return min(labelled, key=lambda node: node.state != "ready", default=None)
+        return self.by_id.get(node_id) or self._by_label.get(machine)
 
-    @property
+    @cached_property
+    def by_id(self) -> Mapping[str, Node]:
+        """All nodes by their id."""
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def _by_label(self) -> Mapping[str, Node]:
+        found: dict[str, Node] = {}
+        for node in sorted(self.nodes, key=lambda node: node.state != "ready"):
+            found.setdefault(node.labels.get(MACHINE_LABEL, ""), node)
+        return found
+
+    @cached_property
     def managers(self) -> tuple[Node, ...]:
         """All managers, reachable or not."""
         return tuple(node for node in self.nodes if node.reachability)
+
+    @cached_property
+    def manager_addresses(self) -> frozenset[str]:
+        """Where the managers are reached by other nodes (`ip:port`)."""
+        return frozenset(node.manager_address for node in self.managers)
 
     @property
     def reachable_managers(self) -> int:
@@ -67,10 +81,10 @@ class Observation:
         facts = self.facts.get(machine)
         if self.swarm is None or facts is None or not facts.node.node_id or not facts.node.managers:
             return False
-        if any(node.id == facts.node.node_id for node in self.swarm.nodes):
+        if facts.node.node_id in self.swarm.by_id:
             return False
         marked = facts.owner is not None and facts.owner.get("machine") == machine
-        return marked and facts.node.managers <= {node.manager_address for node in self.swarm.managers}
+        return marked and facts.node.managers <= self.swarm.manager_addresses
 
     def node_of(self, machine: str) -> Node | None:
         """The node that a machine is in the observed swarm, None when it is none."""

@@ -92,8 +92,8 @@ def _join(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec
     # the managers must let the newcomer in before it knocks
     leaving = observed.machines.keys() - set(wanted.names)
     after = draft.ids("configure", wanted.managers) | draft.ids("open ports", {*wanted.managers, *leaving})
-    if spec.role is Role.MANAGER:  # one change of the Raft membership at a time
-        after |= draft.ids("join as manager", wanted.managers) | draft.ids("update node", wanted.managers)
+    if spec.role is Role.MANAGER:  # the leader orders those who join; a change of role is asked for by us
+        after |= draft.ids("update node", wanted.managers)
     draft.add(
         Step(
             subject=spec.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MANAGED_LABEL = "provision.labels"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: names and indexes are made at their first use
 class Wanted:
     """The target. `only` restricts a run to these machines: the others merely learn of new and lost members.
 
@@ -40,15 +41,19 @@ class Wanted:
     def __iter__(self) -> Iterator[MachineSpec]:
         return iter(self.specs)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All machines, in the inventory's order."""
         return tuple(spec.name for spec in self.specs)
 
-    @property
+    @cached_property
     def managers(self) -> tuple[str, ...]:
         """The machines that shall be managers."""
         return tuple(spec.name for spec in self.specs if spec.role is Role.MANAGER)
+
+    def wants(self, machine: str) -> bool:
+        """Whether there shall be a machine of this name."""
+        return machine in self._specs
 
     def touches(self, machine: str) -> bool:
         """Whether this run may change more than the ports of a machine."""
@@ -56,15 +61,15 @@ class Wanted:
 
     def stack(self, name: str) -> Stack:
         """The inventory's stack of this name."""
-        return next(stack for stack in self.cluster.stacks if stack.name == name)
+        return self._stacks[name]
 
     def spec(self, machine: str) -> MachineSpec:
         """What is wanted of a machine."""
-        return next(spec for spec in self.specs if spec.name == machine)
+        return self._specs[machine]
 
     def group(self, spec: MachineSpec) -> Group:
         """The group that a machine belongs to."""
-        return next(group for group in self.cluster.groups if group.name == spec.group)
+        return self._groups[spec.group]
 
     def configure(self, spec: MachineSpec, members: tuple[str, ...], *, ports_only: bool = False) -> Configure:
         """The action that makes the host of a machine what it shall be."""
@@ -93,3 +98,15 @@ class Wanted:
                 **({MANAGED_LABEL: ",".join(sorted(labels))} if labels else {}),
             },
         )
+
+    @cached_property
+    def _specs(self) -> Mapping[str, MachineSpec]:
+        return {spec.name: spec for spec in self.specs}
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Group]:
+        return {group.name: group for group in self.cluster.groups}
+
+    @cached_property
+    def _stacks(self) -> Mapping[str, Stack]:
+        return {stack.name: stack for stack in self.cluster.stacks}

@@ -25,6 +25,7 @@ from provision.swarm.values import (
     NodeSpec,
     Service,
     SwarmConfig,
+    SwarmIdentity,
     SwarmObject,
     Task,
 )
@@ -169,11 +170,12 @@ class Engine:
             if "not part of a swarm" not in exc.message:
                 raise
 
-    def tokens(self) -> JoinTokens:
-        """The tokens that let machines join."""
+    def swarm(self) -> SwarmIdentity:
+        """The swarm's id, and the tokens that let machines join."""
         with translated(self.machine, "read the join tokens"):
-            tokens = self._client.inspect_swarm()["JoinTokens"]
-            return JoinTokens(worker=tokens["Worker"], manager=tokens["Manager"])
+            found = self._client.inspect_swarm()
+            tokens = JoinTokens(worker=found["JoinTokens"]["Worker"], manager=found["JoinTokens"]["Manager"])
+            return SwarmIdentity(found["ID"], tokens)
 
     def unlock_key(self) -> str:
         """The key that unlocks a restarted manager; empty when autolock is off. A secret."""

@@ -52,6 +52,14 @@ class JoinTokens:
         return self.manager if role is Role.MANAGER else self.worker
 
 
+@dataclass(frozen=True, slots=True)
+class SwarmIdentity:
+    """Which swarm it is, and how one gets in."""
+
+    id: str
+    tokens: JoinTokens
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     """What may be changed about a node. `name` is Swarm's annotation, not the hostname; mostly empty."""

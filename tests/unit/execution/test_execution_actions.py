@@ -41,7 +41,7 @@ from provision.state.paths import ClusterPaths
 from provision.state.redact import Redactor
 from provision.state.store import Store
 from provision.swarm.errors import EngineRefusedError
-from provision.swarm.values import EngineInfo, JoinTokens, Node, NodeSpec
+from provision.swarm.values import EngineInfo, JoinTokens, Node, NodeSpec, SwarmIdentity
 
 TARGET = wanted(managers(2), workers(1))
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -140,7 +140,8 @@ class FakeEngine:
     nodes = list_nodes
 
     def swarm_init(self, **_: object) -> str:
-        assert self.state == "inactive"
+        if self.state != "inactive":
+            raise EngineRefusedError(self.name, "init", 503, "This node is already part of a swarm.")
         self.state = "active"
         self.shared.nodes[self.id] = replace(node(self.name, Role.MANAGER), id=self.id)
         return self.id
@@ -153,9 +154,9 @@ class FakeEngine:
         self.shared.nodes[self.id] = node(self.name, role, {"kept": "by-hand"})
         return self.info()
 
-    def tokens(self) -> JoinTokens:
+    def swarm(self) -> SwarmIdentity:
         self._only_manager()
-        return JoinTokens("worker-token", "manager-token")
+        return SwarmIdentity("swarm-1", JoinTokens("worker-token", "manager-token"))
 
     def update_node(self, node_id: str, change: Callable[[NodeSpec], NodeSpec], *, seen: Node | None = None) -> bool:
         self._only_manager()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import subprocess
@@ -16,8 +15,9 @@ from provision.hosts.facts import EngineFacts, FirewallFacts, NodeFacts
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 
 
-def b64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def many(key: str, text: str) -> str:
+    """A fact of several lines, as the script prints an answer."""
+    return "\n".join(f"+{key} {line}" for line in text.removesuffix("\n").split("\n"))
 
 
 BOOKWORM = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n'
@@ -64,10 +64,9 @@ kernel 6.1.0-18-amd64
 architecture x86_64
 cpus 4
 clock 1753000000.123456789
-machine_id {b64("0123456789abcdef0123456789abcdef" + chr(10))}
-os_release {b64(UBUNTU)}
-meminfo {b64("MemTotal:       16384 kB" + chr(10))}
-addresses {b64("")}
+{many("machine_id", "0123456789abcdef0123456789abcdef" + chr(10))}
+{many("os_release", UBUNTU)}
+memory 16384
 systemd yes
 end yes
 """
@@ -79,24 +78,24 @@ kernel 6.1.0-18-amd64
 architecture x86_64
 cpus 2
 clock 1753000000.5
-machine_id {b64("aa" * 16)}
-os_release {b64(BOOKWORM)}
-meminfo {b64("MemFree: 1 kB" + chr(10) + "MemTotal: 2048 kB" + chr(10))}
-addresses {b64(ADDRESSES)}
-owner {b64('{"cluster": "lab", "machine": "lab-manager-1"}')}
-authorized_keys {b64("ssh-ed25519 AAAAone a@b" + chr(10) + chr(10) + "  # a comment" + chr(10))}
+{many("machine_id", "aa" * 16)}
+{many("os_release", BOOKWORM)}
+memory 2048
+{many("addresses", ADDRESSES)}
+{many("owner", '{"cluster": "lab", "machine": "lab-manager-1"}')}
+{many("authorized_keys", "ssh-ed25519 AAAAone a@b" + chr(10) + chr(10) + "  # a comment" + chr(10))}
 systemd yes
 ipvs yes
 nft yes
-rules {b64("table inet provision" + chr(10))}
-chains {b64(CHAINS)}
+{many("rules", "table inet provision" + chr(10))}
+{many("chains", CHAINS)}
 intact yes
 rules_enabled yes
-daemon_json {b64('{"debug": true}')}
-daemon_json_before {b64("")}
+{many("daemon_json", '{"debug": true}')}
+daemon_json_before @/etc/provision/daemon.json.before
 engine yes
-info {b64(json.dumps(INFO))}
-images {b64("sha256:1" + chr(10) + "sha256:2" + chr(10))}
+{many("info", json.dumps(INFO))}
+{many("images", "sha256:1" + chr(10) + "sha256:2" + chr(10))}
 end yes
 """
 
@@ -145,7 +144,7 @@ def test_a_manager_of_a_swarm_is_understood() -> None:
     assert facts.engine == EngineFacts(
         installed=True,
         version="20.10.24+dfsg1",
-        daemon_json='{"debug": true}',
+        daemon_json='{"debug": true}\n',
         daemon_json_before="",
         node=NodeFacts(state="active", node_id="k0n1", cluster_id="c1", manager=True),
         images=frozenset({"sha256:1", "sha256:2"}),
@@ -184,13 +183,22 @@ def test_an_engine_that_does_not_answer_is_installed_and_not_running() -> None:
     ],
 )
 def test_membership_is_the_engines_own_word(info: dict[str, object], node: NodeFacts) -> None:
-    line = f"engine yes\ninfo {b64(json.dumps(info))}\nend yes"
+    line = f"engine yes\n+info {json.dumps(info)}\nend yes"
     assert probe.parse("web1", BARE.replace("end yes", line)).node == node
 
 
 @pytest.mark.parametrize("text", ["null", "[]", "{", "", "1"])
 def test_a_mark_that_is_no_mapping_is_no_mark(text: str) -> None:
-    assert probe.parse("web1", BARE.replace("systemd yes", f"owner {b64(text)}")).owner is None
+    assert probe.parse("web1", BARE.replace("systemd yes", f"+owner {text}")).owner is None
+
+
+def test_a_file_is_told_line_by_line_behind_its_path() -> None:
+    path = "/home/joe/.ssh/authorized_keys"
+    told = f"authorized_keys @{path}\n/etc/docker/daemon.json:end yes\n"
+    told += f"{path}:ssh-ed25519 AAAAone a:b\n{path}:+owner {{}}\n"
+    facts = probe.parse("web1", BARE.replace("end yes", f"{told}end yes"))
+    assert facts.authorized_keys == ("ssh-ed25519 AAAAone a:b", "+owner {}")
+    assert facts.owner is None
 
 
 def test_what_a_login_shell_says_first_is_passed_by() -> None:

@@ -110,8 +110,10 @@ def test_a_refused_join_is_not_waited_for(fake: FakeEngine, engine: Engine) -> N
 
 
 def test_tokens_do_not_show_themselves(fake: FakeEngine, engine: Engine) -> None:
-    fake.routes["GET /swarm"] = Answer({"JoinTokens": {"Worker": "SWMTKN-w", "Manager": "SWMTKN-m"}})
-    tokens = engine.tokens()
+    fake.routes["GET /swarm"] = Answer({"ID": "s1", "JoinTokens": {"Worker": "SWMTKN-w", "Manager": "SWMTKN-m"}})
+    found = engine.swarm()
+    assert found.id == "s1"
+    tokens = found.tokens
     assert (tokens.of(Role.WORKER), tokens.of(Role.MANAGER)) == ("SWMTKN-w", "SWMTKN-m")
     assert "SWMTKN" not in repr(tokens) + str(tokens)
 
