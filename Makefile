@@ -32,7 +32,7 @@ packages:
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	touch $@
 
 .PHONY: image
@@ -80,6 +80,19 @@ test-packages: setup
 	  $(SUDO) apt-get -q update; \
 	  $(SUDO) apt-get -q -y install --no-install-recommends docker-cli || \
 	  $(SUDO) apt-get -q -y install --no-install-recommends docker.io; }
+
+# as root, like all that boots hosts in namespaces of its own; what it needs from an index it gets before
+.PHONY: bench
+bench: setup ## Measure provision against other tools on real hosts, and write docs/performance.md (takes long)
+	$(SUDO) $(BIN)/python -m bench all
+
+.PHONY: bench-smoke
+bench-smoke: image ## Three hosts, provision against a shell script: fails when it is grossly slower
+	$(SUDO) $(BIN)/python -m bench smoke
+
+.PHONY: bench-report
+bench-report: setup ## Write docs/performance.md anew from the results in .bench/results
+	$(BIN)/python -m bench report
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches of the checkout (the lab's images stay)
