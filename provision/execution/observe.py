@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from provision.driver import Machine, MachineSpec, MachineState
 from provision.errors import HostKeyError, PlanError, ProvisionError
-from provision.execution.world import Session, World
+from provision.execution.world import OPEN_AT_ONCE, Session, World
 from provision.hosts.facts import HostFacts
 from provision.planning.hosts import node_address
 from provision.planning.observation import CLUSTER_LABEL, Observation, SwarmFacts
@@ -100,12 +100,14 @@ def _reach(
         try:
             spec = specs.get(machine.name)
             sessions[machine.name] = world.open(machine, seconds=patience, images=images, spec=spec)
+            world.may_rest(machine.name)
         except HostKeyError as problem:
             untrusted.append(problem)
             causes[machine.name] = problem.summary
         except ProvisionError as problem:
             causes[machine.name] = problem.detail.removeprefix("last: ") or problem.summary
 
+    world.crowded = len(machines) > OPEN_AT_ONCE
     if machines:
         with ThreadPoolExecutor(max_workers=min(len(machines), _WIDTH), thread_name_prefix="observe") as pool:
             _all(pool, reach, machines)

@@ -22,10 +22,14 @@ class Performer:
         self._wanted = wanted
         self._watch = NodeWatch(world)
 
-    def __call__(  # noqa: PLR0911, PLR0912 # one branch an action
+    def __call__(self, step: Step, say: Callable[[str], None]) -> Outcome:
+        """Perform one step; raises for a failure."""
+        with self._world.using(step.subject):
+            return self._perform(step, say)
+
+    def _perform(  # noqa: PLR0911, PLR0912 # one branch an action
         self, step: Step, say: Callable[[str], None]
     ) -> Outcome:
-        """Perform one step; raises for a failure."""
         world, watch, action = self._world, self._watch, step.action
         match action:
             case actions.Create():

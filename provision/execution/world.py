@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -26,12 +27,27 @@ if TYPE_CHECKING:
     from provision.swarm.engine import Engine
 
 
+#: machines whose connections a run keeps open. Those of a larger cluster rest between their steps: an open one costs a
+#: thread and a file, and wakes ten times a second
+OPEN_AT_ONCE = 128
+
+
 class Session:
     """What is open to one machine: its connection, its last known facts, its engine."""
 
-    def __init__(self, host: Host, facts: HostFacts, api_versions: dict[str, str] | None = None) -> None:
-        """`api_versions`, by engine version, is shared by sessions: one answer serves all engines of that version."""
+    def __init__(
+        self,
+        host: Host,
+        facts: HostFacts,
+        api_versions: dict[str, str] | None = None,
+        *,
+        reopen: Callable[[], Host] | None = None,
+    ) -> None:
+        """`api_versions`, by engine version, is shared by sessions: one answer serves all engines of that version.
+        `reopen` makes a new connection after a rest."""
         self.host = host
+        self._reopen = reopen
+        self._resting = False
         self._api_versions = {} if api_versions is None else api_versions
         self._facts = facts
         self._stale = False
@@ -71,6 +87,24 @@ class Session:
                     self._api_versions[version] = self._engine.api_version
             return self._engine
 
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is open, or rests and may be opened again."""
+        return self._resting or self.host.alive
+
+    def rest(self) -> None:
+        """Close the connection until `wake`; what is known stays. Nobody may be using it."""
+        with self._lock:
+            if self._reopen is not None and self.host.alive:
+                self.close()
+                self._engine, self._resting = None, True
+
+    def wake(self) -> None:
+        """Have the connection open again after a rest. Raises what connecting raises."""
+        with self._lock:
+            if self._resting and self._reopen is not None:
+                self.host, self._resting = self._reopen(), False
+
     def close(self) -> None:
         """Close all of it."""
         if self._engine is not None:
@@ -97,12 +131,15 @@ class World:
     sessions: dict[str, Session] = field(default_factory=dict)
     #: where the managers saw the nodes of machines, for those whose hosts do not answer
     node_addresses: dict[str, str] = field(default_factory=dict)
+    #: whether there are more machines than connections to be kept open
+    crowded: bool = False
     #: machines that are known to be managers, the best one to ask first
     managers: list[str] = field(default_factory=list)
     _tokens: JoinTokens | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _gates: dict[str, threading.Semaphore] = field(default_factory=dict)
     _api_versions: dict[str, str] = field(default_factory=dict)
+    _users: dict[str, int] = field(default_factory=dict)
 
     def adopts(self, driver: str) -> bool:
         """Whether machines of a driver exist before us and stay after us."""
@@ -125,7 +162,8 @@ class World:
     ) -> Session:
         """Connect to a machine and probe it. One session a machine: an open one is returned as it is."""
         known = self.sessions.get(machine.name)
-        if known is not None and known.host.alive:
+        if known is not None and known.usable:
+            known.wake()
             return known
         target = target_of(machine, self.ssh, made=not self.adopts(machine.driver))
         stated = machine.host_keys
@@ -145,26 +183,53 @@ class World:
             target, trust, seconds=seconds, boots=boots, stop=self.stop.is_set, waiting=waiting
         )
         try:
-            session = Session(host, host.probe(images=images), self._api_versions)
+            facts = host.probe(images=images)
         except BaseException:
             host.close()
             raise
+
+        def reopen() -> Host:
+            return self.connector.connect(target, trust, seconds=self.ssh.connect_timeout, stop=self.stop.is_set)
+
+        session = Session(host, facts, self._api_versions, reopen=reopen)
         with self._lock:
             self.sessions[machine.name] = session
         return session
 
+    @contextmanager
+    def using(self, machine: str) -> Iterator[None]:
+        """While a step works on a machine. In a large cluster its connection rests afterwards, unless others ask it as
+        a manager."""
+        with self._lock:
+            self._users[machine] = self._users.get(machine, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users[machine] -= 1
+                if not self._users[machine]:
+                    self.may_rest(machine)
+
+    def may_rest(self, machine: str) -> None:
+        """Nobody uses the machine's connection now; in a large cluster it rests."""
+        session = self.sessions.get(machine)
+        if session is not None and self.crowded and machine not in self.managers and not session.known.node.manager:
+            session.rest()
+
     def session(self, machine: str) -> Session:
         """The open session of a machine. Raises UnreachableError when there is none."""
         found = self.sessions.get(machine)
-        if found is None or not found.host.alive:
+        if found is None or not found.usable:
             raise UnreachableError(f"{machine}: there is no connection to it", hint="provision up tries it again")
+        found.wake()
         return found
 
     def manager(self) -> Session:
         """A live manager to ask about the swarm, always the same while it lives."""
         for name in list(self.managers):
             session = self.sessions.get(name)
-            if session is not None and session.host.alive:
+            if session is not None and session.usable:
+                session.wake()
                 return session
         raise ProvisionError(
             "no manager of the swarm answers",

@@ -112,9 +112,10 @@ class Connector:
             self._hops.clear()
 
     def _open(self, target: Target, trust: Trust, *, patience: float, handshake: float) -> Host:
+        # before the import, which takes longer: the hosts' sshds start meanwhile
+        sock = self._socket(target, patience)
         import paramiko
 
-        sock = self._socket(target, patience)
         try:
             connection = self._session(
                 target.address,

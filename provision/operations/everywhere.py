@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from provision.driver import Machine
@@ -85,7 +86,8 @@ def run_everywhere(
 
         def run(name: str) -> Answer:
             try:
-                result = _open(world, found, name).host.run(command, seconds=seconds)
+                with closing(_open(world, found, name)) as session:
+                    result = session.host.run(command, seconds=seconds)
             except ProvisionError as problem:
                 return Answer(name, _NOT_RUN, "", str(problem))
             status = result.status if result.status >= 0 else _NOT_RUN

@@ -191,6 +191,13 @@ class FakeSession:
 
     known = facts
 
+    @property
+    def usable(self) -> bool:
+        return self.host.alive
+
+    def wake(self) -> None:
+        pass
+
     def changed(self) -> None:
         pass
 

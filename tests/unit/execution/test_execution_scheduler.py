@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +76,21 @@ def fails(text: str = "it broke", hint: str = "mend it") -> Callable[[Say], Outc
         raise ProvisionError(text, hint=hint)
 
     return failing
+
+
+def test_what_is_needed_and_waited_for_alike_is_waited_for_once() -> None:
+    both = frozenset({"a/do", "b/do"})
+    last = replace(step("last"), needs=frozenset({"a/do"}), after=both)
+    other = replace(step("other"), needs=both, after=both)
+    summary, worker, events = ran(step("a"), step("b"), last, other, worker=Worker(b=fails()))
+    assert worker.began.index("last") > worker.began.index("b")
+    assert summary.skipped == ["other/do"]
+    assert [event.reason for event in events if isinstance(event, StepSkipped)] == ["needs b/do"]
+
+
+def test_of_several_needs_that_are_lost_the_first_is_named() -> None:
+    _, _, events = ran(*map(step, "abc"), step("d", needs="cab"), worker=Worker(c=fails(), b=fails()))
+    assert [event.reason for event in events if isinstance(event, StepSkipped)] == ["needs b/do"]
 
 
 def test_nothing_to_do_is_a_good_run() -> None:
