@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.fleet import Fleet
+from bench.fleet import Fleet, quiet
 from bench.measure import Measured, run_measured
 from bench.site import Contender
 
@@ -50,6 +50,7 @@ def _both(fleet: Fleet, contender: Contender) -> tuple[Measured, Measured]:
     work = _run(fleet, contender)
     fleet.check()
     engines = fleet.engines()
+    quiet(seconds=20.0)  # the engines go on for a while with what a join began
     again = _run(fleet, contender)
     fleet.check()
     if fleet.engines() != engines:

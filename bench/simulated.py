@@ -171,7 +171,7 @@ async def _session(hosts: Hosts, process: asyncssh.SSHServerProcess[bytes]) -> N
     script = (await process.stdin.read()).decode()
     settings = _settings(script)
     # whatever starts it: a shell that reads its script from stdin
-    if command.startswith("sh ") and settings is not None:
+    if command.startswith(("sh ", "exec sh ")) and settings is not None:
         process.stdout.write(hosts.probed(machine, settings))
         process.exit(0)
         return

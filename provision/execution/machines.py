@@ -114,11 +114,11 @@ def _addresses(world: World, wanted: Wanted, members: tuple[str, ...], facts: Ho
 
     While one that exists has an address that this run does not know, nobody who was let in is shut out.
     """
-    found = {name: address_of(world, wanted, name) for name in members}
-    known = [address for address in found.values() if address is not None]
-    if any(address is None and name in world.machines for name, address in found.items()):
-        known += [address for address in members_of(facts.firewall.rules) if address not in known]
-    return known
+    found = [address_of(world, wanted, name) for name in members]
+    known = [address for address in found if address is not None]
+    if any(address is None and name in world.machines for name, address in zip(members, found, strict=True)):
+        known += members_of(facts.firewall.rules)
+    return list(dict.fromkeys(known))
 
 
 def address_of(world: World, wanted: Wanted, name: str) -> str | None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+
+class Members(tuple[str, ...]):
+    """The addresses of a cluster's members, hashed once: a thousand hosts share them, and find by them what was made
+    of them before."""
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ absence means.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,7 +115,9 @@ def parse(machine: str, output: str, info: Mapping[str, Any] | None = None) -> H
         clock=float(said["clock"]),
         addresses=_addresses(said.get("addresses", "")),
         owner=_json(said.get("owner", "")),
-        authorized_keys=tuple(line.strip() for line in said.get("authorized_keys", "").splitlines() if line.strip()),
+        authorized_keys=tuple(
+            sys.intern(line.strip()) for line in said.get("authorized_keys", "").splitlines() if line.strip()
+        ),
         engine=_engine(said, info),
         firewall=_firewall(said),
         ipvs="ipvs" in said,
@@ -144,6 +147,11 @@ def _said(output: str) -> dict[str, str]:
         if value.startswith("@/"):
             said[key] = "".join(f"{text}\n" for text in files.get(value[1:], ()))
     return said | {key: "".join(f"{text}\n" for text in found) for key, found in answers.items()}
+
+
+def _shared(said: dict[str, str], key: str) -> str | None:
+    """A text that a thousand hosts have alike, and that names all thousand: kept once."""
+    return sys.intern(said[key]) if key in said else None
 
 
 def _json(text: str) -> dict[str, Any] | None:
@@ -189,24 +197,24 @@ def _engine(said: dict[str, str], answer: Mapping[str, Any] | None) -> EngineFac
         node_id=info.get("node_id") or "",
         cluster_id=info.get("cluster_id") or "",
         manager=bool(info.get("manager")),
-        managers=frozenset(str(known.get("Addr")) for known in info.get("managers") or ()),
+        managers=frozenset(sys.intern(str(known.get("Addr"))) for known in info.get("managers") or ()),
         error=info.get("error") or "",
     )
     return EngineFacts(
         installed="engine" in said,
         version=info.get("version") or None,
-        daemon_json=said.get("daemon_json"),
-        daemon_json_before=said.get("daemon_json_before"),
+        daemon_json=_shared(said, "daemon_json"),
+        daemon_json_before=_shared(said, "daemon_json_before"),
         pending="daemon_pending" in said,
         node=node,
-        images=frozenset(said.get("images", "").split()),
+        images=frozenset(map(sys.intern, said.get("images", "").split())),
     )
 
 
 def _firewall(said: dict[str, str]) -> FirewallFacts:
     return FirewallFacts(
         available="nft" in said,
-        rules=said.get("rules"),
+        rules=_shared(said, "rules"),
         intact="intact" in said,
         enabled="rules_enabled" in said,
         dropping=_dropping(said.get("chains", "")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -26,22 +27,43 @@ def revoked(files: tuple[str, ...], alias: str, port: int) -> tuple[str, ...]:
 
 def _find(files: tuple[str, ...], alias: str, port: int, *, marker: str) -> tuple[str, ...]:
     name = alias.lower() if port == 22 else f"[{alias.lower()}]:{port}"
-    lines = [line for file in files for line in _load(str(Path(file).expanduser()))]
-    return tuple(dict.fromkeys(key for mark, hosts, key in lines if mark == marker and _names(hosts, name)))
+    known = (_load(str(Path(file).expanduser())).get(marker) for file in files)
+    return tuple(dict.fromkeys(key for lines in known if lines for key in lines.keys_of(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The lines of a file that bear one marker, by their number: those that name hosts plainly, found by the name;
+    those with patterns or hashes, which must be tried one by one."""
+
+    plain: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    patterns: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def add(self, number: int, hosts: str, key: str) -> None:
+        if any(sign in hosts for sign in "*?!|"):
+            self.patterns.append((number, hosts, key))
+            return
+        for host in hosts.lower().split(","):
+            self.plain.setdefault(host, []).append((number, key))
+
+    def keys_of(self, name: str) -> list[str]:
+        """The keys of a host, in the order of the lines."""
+        found = [(number, key) for number, hosts, key in self.patterns if _names(hosts, name)]
+        return [key for _, key in sorted([*self.plain.get(name, ()), *found])]
 
 
 @lru_cache(maxsize=16)
-def _load(path: str) -> tuple[tuple[str, str, str], ...]:
-    """Each line's marker (empty for most), its hosts, and its key as `type base64`."""
+def _load(path: str) -> dict[str, _Lines]:
+    """A file's lines by their marker, which is empty for most."""
     if not Path(path).is_file():
-        return ()
-    found = []
-    for line in Path(path).read_text(errors="replace").splitlines():
+        return {}
+    found: dict[str, _Lines] = {}
+    for number, line in enumerate(Path(path).read_text(errors="replace").splitlines()):
         words = line.split()
         marker = words.pop(0) if words and words[0].startswith("@") else ""
         if len(words) > 2 and not words[0].startswith("#") and _is_key(words[1], words[2]):
-            found.append((marker, words[0], f"{words[1]} {words[2]}"))
-    return tuple(found)
+            found.setdefault(marker, _Lines()).add(number, words[0], f"{words[1]} {words[2]}")
+    return found
 
 
 def _is_key(kind: str, text: str) -> bool:
@@ -68,8 +90,14 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _matches_hash(pattern: str, name: str) -> bool:
+    parts = _salt_and_digest(pattern)
+    return parts is not None and hmac.compare_digest(hmac.digest(parts[0], name.encode(), "sha1"), parts[1])
+
+
+@lru_cache(maxsize=65536)  # each host is tried against each hashed line
+def _salt_and_digest(pattern: str) -> tuple[bytes, bytes] | None:
     try:
         salt, digest = (base64.b64decode(part, validate=True) for part in pattern[3:].split("|"))
     except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
+        return None
+    return salt, digest

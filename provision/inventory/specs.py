@@ -6,6 +6,7 @@ the drivers and the state; nothing here looks anywhere.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count as numbers_from
@@ -13,7 +14,7 @@ from typing import TypeAlias
 
 from provision.driver import HostEntry, MachineSpec
 from provision.inventory.cluster import Availability, Cluster, EngineSettings, Group
-from provision.inventory.hosts import same_address
+from provision.inventory.hosts import normal_address
 from provision.merge import merge
 
 #: A machine that exists: its name, group, number and address (None while it has none).
@@ -32,13 +33,13 @@ def machine_specs(
     `leaving` are machines that somebody asked to remove: none of them is kept. `host_key` and `authorized_keys` are
     left to the caller.
     """
-    known = sorted(existing, key=lambda machine: machine[2])
+    known: dict[str, list[Existing]] = {}
+    for machine in sorted(existing, key=lambda machine: machine[2]):
+        known.setdefault(machine[1], []).append(machine)
     return tuple(
         _spec(cluster, group, number, host)
         for group in cluster.groups
-        for number, host in sorted(
-            _numbered(group, [m for m in known if m[1] == group.name], leaving), key=lambda n: n[0]
-        )
+        for number, host in sorted(_numbered(group, known.get(group.name, []), leaving), key=lambda n: n[0])
     )
 
 
@@ -66,7 +67,8 @@ def _numbered(
     group: Group, existing: list[Existing], leaving: Container[str]
 ) -> Iterator[tuple[int, HostEntry | None]]:
     staying = [machine for machine in existing if machine[0] not in leaving]
-    free = (number for number in numbers_from(1) if number not in {machine[2] for machine in existing})
+    taken = {machine[2] for machine in existing}
+    free = (number for number in numbers_from(1) if number not in taken)
     if not group.hosts:
         kept = [machine[2] for machine in staying][: group.count]
         yield from ((number, None) for number in kept)
@@ -79,28 +81,29 @@ def _numbered(
 
 def _match(hosts: tuple[HostEntry, ...], existing: list[Existing]) -> dict[int, int]:
     """The number of the existing machine that each entry (by its index) is; entries without one are left out."""
-    left = list(existing)
+    left = {machine[0]: machine for machine in existing}
     matched: dict[int, int] = {}
 
     def take(index: int, machine: Existing) -> None:
         matched[index] = machine[2]
-        left.remove(machine)
+        del left[machine[0]]
 
     for index, host in enumerate(hosts):
-        if machine := next((m for m in left if host.name and m[0] == host.name), None):
-            take(index, machine)
+        if host.name and host.name in left:
+            take(index, left[host.name])
+    at: dict[str, deque[Existing]] = {}
+    for machine in left.values():
+        if machine[3] is not None:
+            at.setdefault(normal_address(machine[3]), deque()).append(machine)
     for index, host in enumerate(hosts):
-        if index not in matched and (machine := next((m for m in left if _is_at(m, host.address)), None)):
-            take(index, machine)
+        if index not in matched and (found := at.get(normal_address(host.address))):
+            take(index, found.popleft())
     # A crash may have left a name without an address; it was meant for an entry that has no machine yet.
+    unplaced = deque(machine for machine in left.values() if machine[3] is None)
     for index in range(len(hosts)):
-        if index not in matched and (machine := next((m for m in left if m[3] is None), None)):
-            take(index, machine)
+        if index not in matched and unplaced:
+            take(index, unplaced.popleft())
     return matched
-
-
-def _is_at(machine: Existing, address: str) -> bool:
-    return machine[3] is not None and same_address(machine[3], address)
 
 
 def _spec(cluster: Cluster, group: Group, number: int, host: HostEntry | None) -> MachineSpec:

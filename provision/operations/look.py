@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
+from queue import SimpleQueue
 
-from provision.driver import Machine
-from provision.execution.observe import discover, observe
+from provision.driver import Machine, MachineState
+from provision.errors import ProvisionError
+from provision.execution.observe import PATIENCE, discover, observe
+from provision.execution.world import World
 from provision.hosts.facts import HostFacts
 from provision.inventory.cluster import Cluster, SshSettings
 from provision.operations.opened import opened, settings_of
@@ -15,6 +21,8 @@ from provision.planning.observation import Observation
 from provision.state.model import ClusterState
 from provision.state.store import Store
 from provision.swarm.values import Node, Service
+
+_SILENT = (MachineState.STOPPING, MachineState.STOPPED, MachineState.PAUSED, MachineState.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +62,7 @@ class View:
 def look(place: Place, name: str, cluster: Cluster | None, *, everywhere: bool = False) -> View:
     """Ask the drivers which machines exist, and managers about the swarm; `everywhere`: every host too.
 
-    Without `everywhere` as few hosts as needed are asked: managers, one after another, until one answers.
+    Without `everywhere` only managers are called, all at once, and the first that can speak for the swarm is heard.
     """
     state = Store(place.paths(name)).read()
     ssh = state.ssh if state else cluster.ssh if cluster else SshSettings()
@@ -63,18 +71,66 @@ def look(place: Place, name: str, cluster: Cluster | None, *, everywhere: bool =
         if everywhere:
             observed = observe(world, state, (), machines=machines, tolerant=True)
         else:
-            observed = Observation(machines=machines)
-            for manager in _managers(machines, state):
-                others = [other for other in machines if other != manager]
-                observed = observe(world, state, (), machines=machines, skip=others, tolerant=True)
-                if observed.swarm is not None:
-                    break
+            observed = _from_a_manager(world, state, machines)
     return _view(name, state, observed)
 
 
-def _managers(machines: Iterable[str], state: ClusterState | None) -> list[str]:
+def _from_a_manager(world: World, state: ClusterState | None, machines: dict[str, Machine]) -> Observation:
+    """What the first manager tells that can; without one, what is known of each that was called."""
+    facts: dict[str, HostFacts] = {}
+    unreachable: dict[str, str] = {}
+    with closing(_called(world, _managers(machines, state))) as answers:
+        for name, cause in answers:
+            if cause:
+                unreachable[name] = cause
+                continue
+            others = machines.keys() - {name}
+            observed = observe(world, state, (), machines=machines, skip=others, tolerant=True)
+            if observed.swarm is not None:
+                return observed
+            facts |= observed.facts
+            unreachable |= observed.unreachable
+    return Observation(machines=machines, facts=facts, unreachable=unreachable)
+
+
+def _called(world: World, machines: list[Machine]) -> Generator[tuple[str, str], None, None]:
+    """Call all of them at once; yields each as it answers, or with the cause why it does not.
+
+    Who stops listening waits for none of the others: each is left to its thread, which hangs up when it gets through.
+    """
+    answers: SimpleQueue[tuple[str, str]] = SimpleQueue()
+
+    def call(machine: Machine) -> None:
+        cause = "it could not be called"
+        try:
+            session = world.open(machine, seconds=PATIENCE)
+            cause = ""
+        except ProvisionError as problem:
+            cause = problem.detail.removeprefix("last: ") or problem.summary
+        finally:
+            answers.put((machine.name, cause))
+        if not cause and world.stop.is_set():
+            session.close()
+
+    for machine in machines:
+        threading.Thread(target=call, args=(machine,), name=f"look {machine.name}", daemon=True).start()
+    if machines:  # it takes longer than a login, and is wanted as soon as the first has answered
+        threading.Thread(target=import_module, args=("provision.swarm.engine",), daemon=True).start()
+    try:
+        for _ in machines:
+            yield answers.get()
+    finally:
+        world.stop.set()
+
+
+def _managers(machines: Mapping[str, Machine], state: ClusterState | None) -> list[Machine]:
+    """The managers that may answer, by what the state says."""
     known = state.machines if state else {}
-    return [name for name in machines if name in known and known[name].role == "manager"]
+    return [
+        machine
+        for name, machine in machines.items()
+        if name in known and known[name].role == "manager" and machine.state not in _SILENT
+    ]
 
 
 def _view(name: str, state: ClusterState | None, observed: Observation) -> View:

@@ -177,4 +177,3 @@ def _clocks(facts: list[HostFacts]) -> list[str]:
         for host in facts
         if abs(host.clock - median) > _SKEW
     ]
-

@@ -60,16 +60,21 @@ def plan_departures(
     # managers that do not answer go before those that do: the quorum is safest so
     names = sorted(names, key=lambda name: (node := observed.node_of(name)) is not None and node.is_reachable_manager)
     departing_nodes = [node for name in names if (node := observed.node_of(name)) is not None]
-    lost = [node for node in lost if node not in departing_nodes]
+    departing_ids = {node.id for node in departing_nodes}
+    lost = [node for node in lost if node.id not in departing_ids]
     newcomers = _new_managers(draft, wanted, observed)
     if not force:
         _guard_quorum(observed, [*departing_nodes, *lost, *_demoted(wanted, observed)], arriving=len(newcomers))
     arrivals = draft.ids("join as manager", wanted.names) | draft.ids("join as worker", wanted.names)
     turn = arrivals | draft.ids("update node", wanted.names)
     for node in lost:
-        turn |= {_strike(draft, node, turn)}
+        step = _strike(draft, node, turn)
+        if node.role is Role.MANAGER:
+            turn |= {step}
     for name in names:
-        turn |= _depart(draft, wanted, observed.machines[name], observed, newcomers, turn, cause, force=force)
+        last = _depart(draft, wanted, observed.machines[name], observed, newcomers, turn, cause, force=force)
+        if last:
+            turn |= last
 
 
 def plan_forgetting(draft: Draft, observed: Observation, names: Iterable[str]) -> None:
@@ -182,7 +187,7 @@ def _depart(
         chain = _link(draft, chain, turn, name, "remove node", cause, RemoveNode(name, node.id, left=leaves))
     last = Release(machine, False, force) if machine.driver in wanted.adopting else Destroy(machine)
     verb = "release machine" if isinstance(last, Release) else "destroy machine"
-    draft.add(Step(subject=name, verb=verb, cause=cause, action=last, needs=chain, after=turn - chain, destroys=True))
+    draft.add(Step(subject=name, verb=verb, cause=cause, action=last, needs=chain, after=turn, destroys=True))
     is_manager = node is not None and node.role is Role.MANAGER
     return chain if is_manager else frozenset()
 
@@ -203,7 +208,7 @@ def _link(
     cause: str,
     action: Demote | Drain | Leave | RemoveNode,
 ) -> frozenset[str]:
-    step = Step(subject=name, verb=verb, cause=cause, action=action, needs=chain, after=turn - chain)
+    step = Step(subject=name, verb=verb, cause=cause, action=action, needs=chain, after=turn)
     return frozenset({draft.add(step)})
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 
 from provision.driver import Machine, MachineSpec, MachineState
 from provision.hosts.changes import Change, due
-from provision.hosts.desired import HostDesired
+from provision.hosts.changes.few import few
+from provision.hosts.desired import HostDesired, Members
 from provision.hosts.facts import HostFacts
 from provision.inventory.cluster import EngineInstall, EngineSettings
 from provision.planning.actions import Adopt, Configure, Create, Reach, Start
@@ -30,7 +33,7 @@ def desired_host(wanted: Wanted, action: Configure, addresses: Iterable[str]) ->
         machine=action.machine,
         manager=action.manager,
         authorized_keys=wanted.authorized_keys,
-        members=tuple(addresses),
+        members=addresses if isinstance(addresses, Members) else Members(addresses),
         install=action.engine.install is EngineInstall.DISTRO,
         daemon=action.engine.daemon,
         firewall=wanted.cluster.firewall,
@@ -79,18 +82,42 @@ def _reach(draft: Draft, observed: Observation, spec: MachineSpec) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Membership:
+    """Whom the hosts shall let in; found once a plan, for a host's share of the time would grow with their number.
+
+    `addresses` are those that can be told now, `strangers` the machines whose address is not known yet.
+    """
+
+    names: tuple[str, ...]
+    addresses: Members
+    strangers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, wanted: Wanted, observed: Observation, names: tuple[str, ...]) -> _Membership:
+        found = {name: address(wanted, observed, name) for name in names}
+        return cls(
+            names=names,
+            addresses=Members(known for known in found.values() if known is not None),
+            strangers=tuple(name for name, known in found.items() if known is None),
+        )
+
+    @property
+    def welcome(self) -> list[str]:
+        """The cause that the strangers are, none where there is none."""
+        return [f"new members: {few(self.strangers)}"] if self.strangers else []
+
+
 def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, departing: tuple[str, ...]) -> None:
     """configure each host that needs it. Hosts of members whose engine restarts take turns."""
-    members = (*wanted.names, *departing)
+    members = _Membership.of(wanted, observed, (*wanted.names, *departing))
     makers = draft.ids("create machine", wanted.names) | draft.ids("start machine", wanted.names)
-    advertise = wanted.cluster.swarm.advertise
-    if advertise or any(
-        address(wanted, observed, name) is None and name in observed.machines for name in wanted.names
-    ):  # some address is known only when its host has answered
+    unknown = any(wanted.wants(name) and name in observed.machines for name in members.strangers)
+    if wanted.cluster.swarm.advertise or unknown:  # some address is known only when its host has answered
         makers |= draft.ids("reach", wanted.names)
     disruptive: list[str] = []
     for spec in wanted:
-        action = wanted.configure(spec, members)
+        action = wanted.configure(spec, members.names)
         facts = observed.facts.get(spec.name)
         if facts is None:
             if wanted.touches(spec.name):
@@ -98,10 +125,10 @@ def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, depa
                 cause = "new machine" if made else "nothing is known of it until it answers"
                 _configure(draft, action, cause, after=makers)
             continue
-        changes, strangers = _changes(wanted, observed, action)
-        if not changes and not strangers:
+        changes, welcome = _changes(wanted, facts, action, members)
+        if not changes and not welcome:
             continue
-        cause = "; ".join([*(change.cause for change in changes), *_welcome(strangers)])
+        cause = "; ".join([*(change.cause for change in changes), *welcome])
         details = tuple(f"{change.fragment.name}: {change.cause}" for change in changes)
         step = _configure(draft, action, cause, after=makers, details=details)
         if facts.node.member and any(change.disrupts for change in changes):
@@ -112,17 +139,17 @@ def plan_configuration(draft: Draft, wanted: Wanted, observed: Observation, depa
 
 
 def _open_leaving_manager(
-    draft: Draft, wanted: Wanted, observed: Observation, name: str, members: tuple[str, ...], *, after: frozenset[str]
+    draft: Draft, wanted: Wanted, observed: Observation, name: str, members: _Membership, *, after: frozenset[str]
 ) -> None:
     """Newcomers may have no other door than a manager that leaves once they are in."""
     facts = observed.facts.get(name)
     if facts is None or not facts.node.manager or facts.firewall.rules is None:
         return
-    action = Configure(machine=name, manager=True, members=members, engine=EngineSettings(), ports_only=True)
-    changes, strangers = _changes(wanted, observed, action)
+    action = Configure(machine=name, manager=True, members=members.names, engine=EngineSettings(), ports_only=True)
+    changes, welcome = _changes(wanted, facts, action, members)
     new = any(change.cause.startswith("new members") for change in changes)
-    if wanted.cluster.firewall and (strangers or new):
-        cause = "; ".join([*(change.cause for change in changes), *_welcome(strangers)])
+    if wanted.cluster.firewall and (welcome or new):
+        cause = "; ".join([*(change.cause for change in changes), *welcome])
         _configure(draft, action, cause, after=after)
 
 
@@ -140,23 +167,21 @@ def _configure(
             action=action,
             details=details,
             needs=needs,
-            after=after - needs,
+            after=after,
         )
     )
 
 
-def _changes(wanted: Wanted, observed: Observation, action: Configure) -> tuple[tuple[Change, ...], list[str]]:
-    """The changes that can be told now, and the members whose addresses are not known yet."""
-    known = {name: address(wanted, observed, name) for name in action.members}
-    strangers = [name for name, found in known.items() if found is None]
-    desired = desired_host(wanted, action, [found for found in known.values() if found is not None])
-    facts = observed.facts[action.machine]
-    changes = due(desired, facts, ports_only=action.ports_only)
+def _changes(
+    wanted: Wanted, facts: HostFacts, action: Configure, members: _Membership
+) -> tuple[tuple[Change, ...], list[str]]:
+    """The changes that can be told now, and the cause that members are whose addresses are not known yet."""
+    changes = due(desired_host(wanted, action, members.addresses), facts, ports_only=action.ports_only)
     if not wanted.cluster.firewall:
         return changes, []
-    if strangers:  # said once, with their names
+    if members.strangers:  # said once, with their names
         changes = tuple(change for change in changes if change.fragment.name != "write firewall")
-    return changes, strangers
+    return changes, members.welcome
 
 
 def address(wanted: Wanted, observed: Observation, name: str) -> str | None:
@@ -196,16 +221,13 @@ def _selected(advertise: str, facts: HostFacts) -> str | None:
     return next((found for found in everything if ip_address(found) in network), None)
 
 
+@lru_cache(maxsize=65536)  # each host asks anew for the addresses of all
 def _is_address(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
         return False
     return True
-
-
-def _welcome(strangers: list[str]) -> list[str]:
-    return [f"new members: {', '.join(strangers)}"] if strangers else []
 
 
 def _take_turns(draft: Draft, steps: list[str], *, managers: frozenset[str]) -> None:

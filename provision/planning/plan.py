@@ -10,7 +10,10 @@ from provision.planning.actions import Action
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to do. `needs` must have succeeded before it, `after` must merely be over."""
+    """One thing to do. `needs` must have succeeded before it, `after` must merely be over.
+
+    `after` may name steps that `needs` names too: a thousand steps that come after the same thousand share one set.
+    """
 
     subject: str
     verb: str
@@ -93,7 +96,7 @@ class Draft:
     def put_behind(self, step: str, before: str) -> None:
         """Have a step wait until another has succeeded."""
         now = self.steps[step]
-        self.steps[step] = replace(now, needs=now.needs | {before}, after=now.after - {before})
+        self.steps[step] = replace(now, needs=now.needs | {before})
 
     def ids(self, verb: str, subjects: Iterable[str]) -> frozenset[str]:
         """The ids of the steps of this verb on these subjects, of those that exist."""
@@ -102,9 +105,12 @@ class Draft:
 
     def finish(self, cluster: str, notices: Iterable[str] = ()) -> Plan:
         """The plan, dependencies on steps that were never added left out."""
-        known = self.steps.keys()
-        steps = (
-            replace(step, needs=step.needs & known, after=(step.after & known) - step.needs)
-            for step in self.steps.values()
-        )
+        there: dict[frozenset[str], frozenset[str]] = {}
+
+        def known(ids: frozenset[str]) -> frozenset[str]:
+            if ids not in there:
+                there[ids] = frozenset(step for step in ids if step in self.steps)
+            return there[ids]
+
+        steps = (replace(step, needs=known(step.needs), after=known(step.after)) for step in self.steps.values())
         return Plan(cluster=cluster, steps=tuple(steps), notices=tuple(notices))

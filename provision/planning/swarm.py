@@ -23,6 +23,9 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
                 needs=_ready(draft, first.name),
             )
         )
+    # the managers, those that leave too, must let a newcomer in before it knocks
+    leaving = (name for name in observed.machines if not wanted.wants(name))
+    doors = draft.ids("configure", wanted.managers) | draft.ids("open ports", {*wanted.managers, *leaving})
     demoted: list[tuple[MachineSpec, Node]] = []
     for spec in wanted:
         node = observed.node_of(spec.name)
@@ -30,7 +33,7 @@ def plan_swarm(draft: Draft, wanted: Wanted, observed: Observation) -> None:
             continue
         if observed.swarm is None or not _is_member(spec, node, observed):
             _leave(draft, spec, observed)
-            _join(draft, wanted, observed, spec, first)
+            _join(draft, wanted, observed, spec, first, doors)
         elif node is not None and is_demoted(spec, node):
             demoted.append((spec, node))
         else:
@@ -85,13 +88,18 @@ def _leave(draft: Draft, spec: MachineSpec, observed: Observation) -> None:
         draft.add(Step(subject=spec.name, verb="leave swarm", cause=cause, action=Leave(spec.name), needs=needs))
 
 
-def _join(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec, first: MachineSpec | None) -> None:
+def _join(
+    draft: Draft,
+    wanted: Wanted,
+    observed: Observation,
+    spec: MachineSpec,
+    first: MachineSpec | None,
+    doors: frozenset[str],
+) -> None:
     needs = _ready(draft, spec.name) | draft.ids("leave swarm", [spec.name])
     if first is not None:
         needs |= draft.ids("init swarm", [first.name])
-    # the managers must let the newcomer in before it knocks
-    leaving = observed.machines.keys() - set(wanted.names)
-    after = draft.ids("configure", wanted.managers) | draft.ids("open ports", {*wanted.managers, *leaving})
+    after = doors
     if spec.role is Role.MANAGER:  # the leader orders those who join; a change of role is asked for by us
         after |= draft.ids("update node", wanted.managers)
     draft.add(
@@ -101,7 +109,7 @@ def _join(draft: Draft, wanted: Wanted, observed: Observation, spec: MachineSpec
             cause="is no member of the swarm" if not _claims(spec, observed) else "its swarm has to be found again",
             action=Join(wanted.node(spec)),
             needs=needs,
-            after=after - needs,
+            after=after,
         )
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from provision.state.errors import StateError
 from provision.state.files import write_atomic
+from provision.state.host_lines import HostLines, Rewriting
 from provision.state.together import Together
 
 
@@ -21,8 +22,15 @@ from provision.state.together import Together
 class _Pin:
     """The only lines that are to name a machine or its address."""
 
-    names: frozenset[str | None]
+    names: frozenset[str]
     lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    """No line is to name this any more."""
+
+    name: str
 
 
 class KnownHosts:
@@ -31,9 +39,9 @@ class KnownHosts:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._guard = threading.Lock()
-        self._together: Together[_Pin, bool] = Together(self._pin_all)
+        self._together: Together[_Pin | _Forget, bool] = Together(self._change_all)
         #: the file as it was read last, and what tells whether it is still that one
-        self._read: tuple[tuple[int, int, int], list[str]] | None = None
+        self._read: tuple[tuple[int, int, int], HostLines] | None = None
 
     def lookup(self, name: str) -> tuple[str, ...]:
         """The keys that are known of a machine (or of an `[address]:port`), each `type base64`.
@@ -41,9 +49,7 @@ class KnownHosts:
         Empty when none.
         """
         with self._guard:
-            lines = self._lines()
-        found = (line.split() for line in lines)
-        return tuple(f"{words[1]} {words[2]}" for words in found if len(words) > 2 and name in words[0].split(","))
+            return self._lines().keys_of(name)
 
     def pin(self, name: str, *, address: str | None, port: int | None, keys: Iterable[str]) -> bool:
         """Make `keys` the only ones that are known of this machine; returns whether anything changed.
@@ -55,29 +61,25 @@ class KnownHosts:
         wanted = tuple(dict.fromkeys(_key(name, key) for key in keys))
         if not wanted:
             raise StateError(f"no host key of {name} to remember")
-        place = None if address is None else host_pattern(address, port)
-        hosts = ",".join(_host(part) for part in (name, place) if part is not None)
-        return self._together(_Pin(frozenset({name, place}), tuple(f"{hosts} {key}" for key in wanted)))
+        names = [_host(part) for part in (name, *([] if address is None else [host_pattern(address, port)]))]
+        return self._together(_Pin(frozenset(names), tuple(f"{','.join(names)} {key}" for key in wanted)))
 
     def forget(self, name: str) -> bool:
         """Remove all that is known of a machine, its address too; returns whether anything was."""
+        return self._together(_Forget(name))
+
+    def _change_all(self, changes: Sequence[_Pin | _Forget]) -> Sequence[bool]:
         with self._guard:
             before = self._lines()
-            return self._replace(before, [line for line in before if name not in line.split()[0].split(",")])
-
-    def _pin_all(self, pins: Sequence[_Pin]) -> Sequence[bool]:
-        with self._guard:
-            before = lines = self._lines()
-            changed = []
-            for pin in pins:
-                others = [kept for line in lines if (kept := _without(line, pin.names))]
-                pinned = [*others, *pin.lines]
-                changed.append(sorted(lines) != sorted(pinned))
-                lines = pinned
-            self._replace(before, lines)
+            after = Rewriting(before)
+            changed = [
+                after.pin(change.names, change.lines) if isinstance(change, _Pin) else after.drop(change.name)
+                for change in changes
+            ]
+            self._replace(before.lines, after.lines)
         return changed
 
-    def _lines(self) -> list[str]:
+    def _lines(self) -> HostLines:
         try:
             found = self.path.stat()
             mark = (found.st_ino, found.st_mtime_ns, found.st_size)
@@ -85,37 +87,26 @@ class KnownHosts:
                 return self._read[1]
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            return []
+            return HostLines()
         except (OSError, UnicodeDecodeError) as error:
             raise StateError(f"cannot read {self.path}", detail=str(error)) from error
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = HostLines(line for line in text.splitlines() if line.strip())
         self._read = (mark, lines)
         return lines
 
-    def _replace(self, before: list[str], after: list[str]) -> bool:
+    def _replace(self, before: Sequence[str], after: Sequence[str]) -> None:
         if sorted(before) == sorted(after):
-            return False
+            return
         text = "".join(f"{line}\n" for line in sorted(after))
         try:
             write_atomic(self.path, text.encode())
         except OSError as error:
             raise StateError(f"cannot write {self.path}", detail=str(error)) from error
-        return True
 
 
 def host_pattern(address: str, port: int | None) -> str:
     """An address as known_hosts names it: alone where the port is 22 or None, `[address]:port` elsewhere."""
     return address if port in {None, 22} else f"[{address}]:{port}"
-
-
-def _without(line: str, names: frozenset[str | None]) -> str:
-    # a line loses the names that are given away; one that names a machine keeps standing for it
-    hosts, _, rest = line.partition(" ")
-    kept = [host for host in hosts.split(",") if host not in names]
-    if len(kept) == len(hosts.split(",")):
-        return line
-    is_machine = kept and hosts.split(",")[0] == kept[0]
-    return f"{','.join(kept)} {rest}" if is_machine else ""
 
 
 def _host(text: str) -> str:

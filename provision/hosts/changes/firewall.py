@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from provision.hosts import layout
 from provision.hosts.changes.change import Change
+from provision.hosts.changes.few import few
 from provision.hosts.desired import HostDesired
 from provision.hosts.facts import HostFacts
 from provision.hosts.fragments import Fragment, write_file
@@ -43,7 +45,7 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
     cause = _cause(target, desired, facts)
     if cause is None:
         return ()
-    body = [write_file(layout.RULES, target)]
+    body = [_written(target)]
     if not facts.firewall.enabled:
         body += [write_file(layout.FIREWALL_UNIT_FILE, _UNIT)]
         # what `systemctl enable` does, without having systemd read all of its units anew, twice: the next boot reads it
@@ -53,6 +55,11 @@ def changes(desired: HostDesired, facts: HostFacts) -> tuple[Change, ...]:
         f"nft list table {layout.TABLE} | sha256sum >{layout.RULES_LOADED}",
     ]
     return (Change(fragment=Fragment("write firewall", "\n".join(body)), cause=cause),)
+
+
+@lru_cache(maxsize=4)
+def _written(table: str) -> str:
+    return write_file(layout.RULES, table)
 
 
 REMOVE = "\n".join(
@@ -67,12 +74,17 @@ REMOVE = "\n".join(
 
 def rules(desired: HostDesired) -> str:
     """The table as an nft script, which replaces the loaded one in a single transaction. Stable for equal targets."""
-    management = ["2377"] if desired.manager else []
+    return _table(desired.cluster, desired.members, desired.data_path_port, manager=desired.manager)
+
+
+@lru_cache(maxsize=4)  # all hosts of a cluster have one of two tables, and sorting their members is what takes long
+def _table(cluster: str, members: tuple[str, ...], data_path_port: int, *, manager: bool) -> str:
+    management = ["2377"] if manager else []
     tcp = ", ".join([*management, "7946"])
-    udp = f"{desired.data_path_port}, 7946" if desired.data_path_port < 7946 else f"7946, {desired.data_path_port}"
-    four, six = _by_family(desired.members)
+    udp = f"{data_path_port}, 7946" if data_path_port < 7946 else f"7946, {data_path_port}"
+    four, six = _by_family(members)
     return f"""\
-# made by provision for cluster {desired.cluster}; changes are overwritten
+# made by provision for cluster {cluster}; changes are overwritten
 table {layout.TABLE}
 delete table {layout.TABLE}
 table {layout.TABLE} {{
@@ -118,9 +130,15 @@ def _cause(target: str, desired: HostDesired, facts: HostFacts) -> str | None:
 
 
 def _difference(target: str, desired: HostDesired, current: str) -> str:
-    new = [member for member in desired.members if f" {member}," not in current and f" {member} " not in current]
+    new = _newcomers(desired.members, current)
     if new:
-        return "new members: " + ", ".join(new)
+        return "new members: " + few(new)
     if len(target) < len(current):
         return "members have left"
     return "the rules differ"
+
+
+@lru_cache(maxsize=4)  # hosts that were left behind were so together: their tables are the same
+def _newcomers(members: tuple[str, ...], current: str) -> tuple[str, ...]:
+    there = frozenset(current.replace(",", " ").split())
+    return tuple(member for member in members if member not in there)

@@ -220,3 +220,10 @@ def test_what_a_login_shell_says_first_is_passed_by() -> None:
 def test_an_answer_that_is_not_whole_is_an_error_of_the_machine(output: str) -> None:
     with pytest.raises(ProvisionError, match="web1: the probe's answer is not whole"):
         probe.parse("web1", output)
+
+
+def test_hosts_that_have_a_text_alike_share_it() -> None:
+    one, other = (probe.parse(name, MANAGER) for name in ("a", "b"))
+    assert one.firewall.rules
+    assert one.firewall.rules is other.firewall.rules
+    assert one.engine.daemon_json is other.engine.daemon_json

@@ -21,7 +21,9 @@ def shown(plan: Plan) -> str:
     """The plan as users read it, then its graph: needs with `<-`, mere order with `..`."""
     lines = [plan.text(details=True), *(f"notice: {notice}" for notice in plan.notices), ""]
     for step in plan:
-        waits = [f"<- {other}" for other in sorted(step.needs)] + [f".. {other}" for other in sorted(step.after)]
+        waits = [f"<- {other}" for other in sorted(step.needs)] + [
+            f".. {other}" for other in sorted(step.after - step.needs)
+        ]
         lines += [step.id + (" (looks)" if step.looks else ""), *(f"    {wait}" for wait in waits)]
     return "\n".join(lines).rstrip() + "\n"
 
