@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shlex
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -58,6 +59,11 @@ class Host:
 
     def close(self) -> None:
         """Close it; again is harmless."""
+        sock = getattr(self._connection.transport, "sock", None)
+        if isinstance(sock, socket.socket):
+            # or else paramiko waits until its thread looks up, which it does ten times a second
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     def probe(self, *, images: bool = False) -> HostFacts:
