@@ -57,8 +57,8 @@ def observe(
             machines[spec.name] = world.drivers[spec.driver].create(spec)
     world.machines.update(machines)
     running = [m for m in machines.values() if m.state in _ANSWERING and m.name not in set(skip)]
-    if running:
-        _import_meanwhile()
+    if running and state is not None and state.data.get("swarm"):
+        import_meanwhile()
     sessions, unreachable = _reach(world, running, by_name, images=images, patience=patience, tolerant=tolerant)
     facts = {name: session.facts for name, session in sessions.items()}
     swarm = _swarm(world, facts)
@@ -75,7 +75,7 @@ def observe(
     )
 
 
-def _import_meanwhile() -> None:
+def import_meanwhile() -> None:
     """Have the Engine API's libraries at hand when the hosts have answered: they take longer to import than a login."""
     threading.Thread(target=importlib.import_module, args=("provision.swarm.engine",), daemon=True).start()
 
