@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from bench.report import REPORT, render
 from bench.results import read, store
@@ -21,7 +23,7 @@ def main() -> int:
     given = _parser().parse_args()
     if given.what == "work":
         hosts, names = given.hosts or [3, 10, 50], given.contender or list(CONTENDERS)
-        work(hosts, names, given.rounds, keep=lambda value, versions: store("work", value, versions), say=_say)
+        work(hosts, names, given.rounds, keep=_keep_work, say=_say)
     elif given.what == "lab":
         from bench.lab_parts import lab_parts
 
@@ -41,6 +43,15 @@ def main() -> int:
     else:
         _report()
     return 0
+
+
+def _keep_work(tables: list[dict[str, Any]], versions: Mapping[str, str]) -> None:
+    """Keep the sizes that were measured now, and of those measured before the others."""
+    before = read().get("work")
+    now = {table["hosts"] for table in tables}
+    others = [table for table in before.value if table["hosts"] not in now] if before else []
+    known = before.versions if before else {}
+    store("work", sorted([*others, *tables], key=lambda table: table["hosts"]), {**known, **versions})
 
 
 def _growth(given: argparse.Namespace) -> None:
