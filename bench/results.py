@@ -19,7 +19,7 @@ from bench.fleet import BenchHost
 RESULTS = DEFAULT_FOLDER / "results"
 _REPOSITORY = Path(__file__).parent.parent
 #: what provision runs on; a simulated host runs on asyncssh
-_LIBRARIES = ("paramiko", "fabric", "cryptography", "docker", "pydantic", "typer", "asyncssh")
+_LIBRARIES = ("paramiko", "fabric", "cryptography", "pydantic", "typer", "asyncssh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -57,8 +55,8 @@ def observe(
             machines[spec.name] = world.drivers[spec.driver].create(spec)
     world.machines.update(machines)
     running = [m for m in machines.values() if m.state in _ANSWERING and m.name not in set(skip)]
-    if running and state is not None and state.data.get("swarm"):
-        import_meanwhile()
+    # those that are yet to be made will be connected to as well
+    world.crowded = max(len(running), len(specs)) > OPEN_AT_ONCE
     sessions, unreachable = _reach(world, running, by_name, images=images, patience=patience, tolerant=tolerant)
     facts = {name: session.facts for name, session in sessions.items()}
     swarm = _swarm(world, facts)
@@ -73,11 +71,6 @@ def observe(
         swarm=swarm,
         swarm_id=str(state.data["swarm"]) if state and state.data.get("swarm") else None,
     )
-
-
-def import_meanwhile() -> None:
-    """Have the Engine API's libraries at hand when the hosts have answered: they take longer to import than a login."""
-    threading.Thread(target=importlib.import_module, args=("provision.swarm.engine",), daemon=True).start()
 
 
 _ANSWERING = (MachineState.RUNNING, MachineState.STARTING, MachineState.UNKNOWN)
@@ -107,7 +100,6 @@ def _reach(
         except ProvisionError as problem:
             causes[machine.name] = problem.detail.removeprefix("last: ") or problem.summary
 
-    world.crowded = len(machines) > OPEN_AT_ONCE
     if machines:
         with ThreadPoolExecutor(max_workers=min(len(machines), _WIDTH), thread_name_prefix="observe") as pool:
             _all(pool, reach, machines)

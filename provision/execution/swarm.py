@@ -22,8 +22,8 @@ from provision.swarm.values import EngineInfo, Node, NodeSpec
 Say = Callable[[str], None]
 
 _PORT = 2377
-#: the HTTP status with which an engine refuses to join, or to begin, a swarm while it is in one
-_IN_A_SWARM = 503
+#: how an engine refuses to join, or to begin, a swarm while it is in one
+_IN_A_SWARM = ("already part of a swarm", "needs to be unlocked", "certificates have expired")
 #: seconds in which an engine finds its swarm again, if it can
 _PENDING_SECONDS = 40.0
 #: seconds that a node's tasks may take to end; each may ask for minutes (`stop_grace_period`)
@@ -54,15 +54,26 @@ def init(world: World, wanted: Wanted, action: InitSwarm, say: Say) -> Outcome:
 
 
 def _init_at_once(world: World, wanted: Wanted, session: Session) -> str | None:
-    """Begin without asking first, where the probe saw no member; None where the engine is in a swarm after all."""
-    if session.known.node.member:
+    """Begin without asking first. None where there is doubt, or the engine is in a swarm after all."""
+    state = world.store.read()
+    if not _seen_outside(session) or (state is not None and state.data.get("swarm")):
         return None
     try:
         return _init(world, wanted, session)
     except EngineRefusedError as refused:
-        if refused.status != _IN_A_SWARM:
+        if not _in_a_swarm(refused):
             raise
         return None
+
+
+def _seen_outside(session: Session) -> bool:
+    """Whether the engine itself told the probe that it is in no swarm; one that was silent may be in any."""
+    engine = session.known.engine
+    return engine.running and engine.node.state == "inactive" and not engine.node.member
+
+
+def _in_a_swarm(refused: EngineRefusedError) -> bool:
+    return any(words in refused.message for words in _IN_A_SWARM)
 
 
 def _init(world: World, wanted: Wanted, session: Session) -> str:
@@ -146,13 +157,13 @@ def join(world: World, wanted: Wanted, watch: NodeWatch, action: Join, say: Say)
 
 
 def _join_at_once(world: World, wanted: Wanted, session: Session, role: Role) -> EngineInfo | None:
-    """Join without asking first, where the probe saw no member; None where the engine is in a swarm after all."""
-    if session.known.node.member:
+    """Join without asking first. None where there is doubt, or the engine is in a swarm after all."""
+    if not _seen_outside(session):
         return None
     try:
         return _join(world, wanted, session, role)
     except EngineRefusedError as refused:
-        if refused.status != _IN_A_SWARM:
+        if not _in_a_swarm(refused):
             raise
         return None
 

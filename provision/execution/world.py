@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from provision.driver import Driver, Machine, MachineSpec
@@ -113,6 +113,14 @@ class Session:
 
 
 @dataclass(slots=True)
+class _Seat:
+    """How many steps work on a machine now."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+
+
+@dataclass(slots=True)
 class World:
     """One cluster's outside. Thread-safe where its methods say nothing else."""
 
@@ -139,7 +147,7 @@ class World:
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _gates: dict[str, threading.Semaphore] = field(default_factory=dict)
     _api_versions: dict[str, str] = field(default_factory=dict)
-    _users: dict[str, int] = field(default_factory=dict)
+    _seats: dict[str, _Seat] = field(default_factory=dict)
 
     def adopts(self, driver: str) -> bool:
         """Whether machines of a driver exist before us and stay after us."""
@@ -169,6 +177,12 @@ class World:
         stated = machine.host_keys
         if spec is not None and spec.host is not None and spec.host.host_key:
             stated = (spec.host.host_key,)
+        accepted: list[str] = []
+
+        def pin(key: str) -> None:
+            accepted.append(key)
+            self._pin(machine, key)
+
         trust = Trust(
             machine=machine.name,
             stated=stated,
@@ -176,7 +190,7 @@ class World:
             users=users_known_hosts.lookup(target.known_hosts, target.alias, target.port),
             revoked=users_known_hosts.revoked(target.known_hosts, target.alias, target.port),
             accept_new=self.ssh.accept_new_host_keys,
-            pin=lambda key: self._pin(machine, key),
+            pin=pin,
             pinned_in=str(self.known_hosts.path),
         )
         host = self.connector.connect(
@@ -189,7 +203,9 @@ class World:
             raise
 
         def reopen() -> Host:
-            return self.connector.connect(target, trust, seconds=self.ssh.connect_timeout, stop=self.stop.is_set)
+            # a key that nobody knew before is known now: another one would be a stranger's
+            known = replace(trust, pinned=tuple(accepted) or trust.pinned, accept_new=False)
+            return self.connector.connect(target, known, seconds=self.ssh.connect_timeout, stop=self.stop.is_set)
 
         session = Session(host, facts, self._api_versions, reopen=reopen)
         with self._lock:
@@ -201,13 +217,15 @@ class World:
         """While a step works on a machine. In a large cluster its connection rests afterwards, unless others ask it as
         a manager."""
         with self._lock:
-            self._users[machine] = self._users.get(machine, 0) + 1
+            seat = self._seats.setdefault(machine, _Seat())
+        with seat.lock:
+            seat.users += 1
         try:
             yield
         finally:
-            with self._lock:
-                self._users[machine] -= 1
-                if not self._users[machine]:
+            with seat.lock:
+                seat.users -= 1
+                if not seat.users:
                     self.may_rest(machine)
 
     def may_rest(self, machine: str) -> None:
@@ -229,7 +247,10 @@ class World:
         for name in list(self.managers):
             session = self.sessions.get(name)
             if session is not None and session.usable:
-                session.wake()
+                try:
+                    session.wake()
+                except UnreachableError:
+                    continue
                 return session
         raise ProvisionError(
             "no manager of the swarm answers",

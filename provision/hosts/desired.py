@@ -25,8 +25,7 @@ class HostDesired:
     """One host's target. `members` are the addresses of all members of the cluster, this one included.
 
     `firewall` False: our table is taken away if it is there. `install` False: the engine is there already, or it is an
-    error. `manager`: the port of Swarm's management is open to the members too. `hostname`
-    None: whatever it is called stays.
+    error. `manager`: the port of Swarm's management is open to the members too. `hostname` None: it keeps its name.
     """
 
     cluster: str

@@ -4,6 +4,8 @@ DIRECTORY = "/etc/provision"
 OWNER = f"{DIRECTORY}/owner.json"
 #: the host's name before our first change of it
 HOSTNAME_BEFORE = f"{DIRECTORY}/hostname.before"
+#: /etc/hostname as it was, where it was there
+HOSTNAME_FILE = f"{DIRECTORY}/hostname.file"
 ADDED_KEYS = f"{DIRECTORY}/authorized_keys.added"
 #: how long authorized_keys was when its last line had no newline; and that the file, or its folder, was not there
 KEYS_UNENDED = f"{DIRECTORY}/authorized_keys.unended"

@@ -30,7 +30,7 @@ newline='
 '
 say() {{ printf '%s %s\\n' "$1" "$2"; }}
 lines() {{ IFS=$newline; for line in $2; do say "+$1" "$line"; done; unset IFS; }}
-file() {{ [ -r "$2" ] && say "$1" "@$2" && files="$files$newline$2"; }}
+file() {{ [ -f "$2" ] && [ -r "$2" ] && say "$1" "@$2" && files="$files$newline$2"; }}
 files=/dev/null
 user=${{SUDO_USER:-root}}
 say user "$user"
@@ -99,6 +99,13 @@ def parse(machine: str, output: str, info: Mapping[str, Any] | None = None) -> H
     said = _said(output)
     if said.get("end") != "yes" or not said.keys() >= _ALWAYS:
         raise ProvisionError(f"{machine}: the probe's answer is not whole", detail=output[-400:])
+    try:
+        return _facts(machine, said, info)
+    except (ValueError, TypeError, AttributeError) as odd:
+        raise ProvisionError(f"{machine}: the probe's answer is odd", detail=f"{odd}\n{output[-400:]}") from odd
+
+
+def _facts(machine: str, said: dict[str, str], info: Mapping[str, Any] | None) -> HostFacts:
     os_release = _assignments(said.get("os_release", ""))
     return HostFacts(
         machine=machine,

@@ -35,10 +35,11 @@ class UnixTransport(paramiko.Transport):
             data.add_string("")  # two fields that OpenSSH reserves
             data.add_int(0)
         super()._send_user_message(data)  # type: ignore[misc]  # paramiko's own, which its stubs leave out
-        if isinstance(self.sock, socket.socket):  # or a jump host's channel
+        if isinstance(self.sock, socket.socket) and hasattr(socket, "TCP_QUICKACK"):  # or a jump host's; Linux
             # sshd leaves Nagle's algorithm on until the first command: its answer would wait for the acknowledgement
             # of what it said before, which our kernel delays by 40 ms
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            with contextlib.suppress(OSError):  # it was closed; who waits for the answer will hear of it
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def send_info_request(channel: paramiko.Channel) -> None:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from provision.display.fanout import fan_out
 from provision.errors import InterruptedRunError, RunError
 from provision.events import Notice, Reporter
-from provision.execution.observe import import_meanwhile
 from provision.execution.scheduler import Summary, run
 from provision.execution.world import World
 from provision.operations.place import Place
@@ -44,7 +43,6 @@ def apply(world: World, place: Place, plan: Plan, wanted: Wanted | None, call: C
     """Run every step; the display shows it, log and history keep it. Never raises for a failed step."""
     from provision.execution.perform import Performer  # a run that finds nothing to do needs none of it
 
-    import_meanwhile()
     began = datetime.now(UTC)
     clock = time.monotonic()
     summary: Summary | None = None

@@ -52,10 +52,17 @@ class Together(Generic[Change, Result]):
 
     def _commit(self, batch: list[_Waiting[Change, Result]]) -> None:
         try:
-            answers = self._write([waiting.change for waiting in batch])
-        except BaseException as error:  # noqa: BLE001  # it belongs to the callers, each in its thread
-            answers = [error] * len(batch)
-        for waiting, answer in zip(batch, answers, strict=True):
+            pairs = list(zip(batch, self._write([waiting.change for waiting in batch]), strict=True))
+        except Exception as error:  # noqa: BLE001  # it belongs to the callers, each in its thread
+            pairs = [(waiting, error) for waiting in batch]
+        except BaseException:
+            for waiting in batch:
+                waiting.error, waiting.done = (
+                    InterruptedError("the thread that wrote for this one was interrupted"),
+                    True,
+                )
+            raise
+        for waiting, answer in pairs:
             if isinstance(answer, BaseException):
                 waiting.error = answer
             else:

@@ -1,1 +1,1 @@
-"""The swarm as the Engine API shows it: one typed wrapper over the docker SDK, through SSH channels."""
+"""The swarm as the Engine API shows it: one typed wrapper over its HTTP, through SSH channels."""

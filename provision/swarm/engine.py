@@ -1,4 +1,4 @@
-"""One machine's Docker Engine: its node, its swarm, its services. Nothing else calls the docker SDK."""
+"""One machine's Docker Engine: its node, its swarm, its services. Nothing else speaks to the Engine API."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import docker
-from docker.utils import version_lt
-
 from provision.errors import DeadlineError
 from provision.swarm import parse
 from provision.swarm.channel import OpenChannel
 from provision.swarm.errors import EngineRefusedError, JoinError
 from provision.swarm.translate import translated
-from provision.swarm.transport import engine_client
+from provision.swarm.transport import EngineClient, as_data
 from provision.swarm.values import (
     EngineInfo,
     JoinTokens,
@@ -42,9 +39,9 @@ _OUT_OF_SEQUENCE = "out of sequence"
 
 
 def connect_engine(machine: str, open_channel: OpenChannel, api_version: str | None = None) -> Engine:
-    """The engine of a machine through channels of its SSH connection, as `engine_client` makes them."""
+    """The engine of a machine through channels of its SSH connection, asked for its version where that is None."""
     with translated(machine, "connect to the engine"):
-        return Engine(machine, engine_client(open_channel, api_version))
+        return Engine(machine, EngineClient(open_channel, api_version))
 
 
 class Engine:
@@ -55,7 +52,7 @@ class Engine:
     SSH connection.
     """
 
-    def __init__(self, machine: str, client: docker.APIClient) -> None:
+    def __init__(self, machine: str, client: EngineClient) -> None:
         self.machine = machine
         self._client = client
 
@@ -72,14 +69,14 @@ class Engine:
     @property
     def api_version(self) -> str:
         """The version that calls are made in."""
-        return str(self._client._version)
+        return self._client.api_version
 
     # --- membership ---
 
     def info(self) -> EngineInfo:
         """What the engine says of itself; works on any engine, member or not."""
         with translated(self.machine, "ask the engine for its state"):
-            return parse.engine_info(self._client.info())
+            return parse.engine_info(self._client.get("info"))
 
     def swarm_init(
         self,
@@ -104,16 +101,17 @@ class Engine:
         if autolock:
             spec["EncryptionConfig"] = {"AutoLockManagers": True}
         networks = list(pools) or None
+        body = {
+            "AdvertiseAddr": advertise,
+            "ListenAddr": listen,
+            "DataPathAddr": data_path,
+            "DataPathPort": data_path_port,
+            "DefaultAddrPool": networks,
+            "SubnetSize": subnet_size if networks else None,
+            "Spec": spec,
+        }
         with translated(self.machine, "start a swarm"):
-            node_id: str = self._client.init_swarm(
-                advertise_addr=advertise,
-                listen_addr=listen,
-                data_path_addr=data_path,
-                data_path_port=data_path_port,
-                default_addr_pool=networks,
-                subnet_size=subnet_size if networks else None,
-                swarm_spec=spec,
-            )
+            node_id: str = self._client.post("swarm", "init", body=_without_none(body))
             return node_id
 
     def swarm_join(
@@ -135,15 +133,16 @@ class Engine:
         `DeadlineError` when it says nothing.
         """
         start = clock()
+        body = {
+            "RemoteAddrs": list(remote_addrs),
+            "JoinToken": token,
+            "ListenAddr": listen,
+            "AdvertiseAddr": advertise,
+            "DataPathAddr": data_path,
+        }
         try:
             with translated(self.machine, "join the swarm"):
-                self._client.join_swarm(
-                    list(remote_addrs),
-                    token,
-                    listen_addr=listen,
-                    advertise_addr=advertise,
-                    data_path_addr=data_path,
-                )
+                self._client.post("swarm", "join", body=_without_none(body))
         except EngineRefusedError as exc:
             if _JOIN_GOES_ON not in exc.message:
                 raise
@@ -165,7 +164,7 @@ class Engine:
         """Leave the swarm; being in none is success. A manager leaves only by `force`."""
         try:
             with translated(self.machine, "leave the swarm"):
-                self._client.leave_swarm(force=force)
+                self._client.post("swarm", "leave", force=force)
         except EngineRefusedError as exc:
             if "not part of a swarm" not in exc.message:
                 raise
@@ -173,31 +172,31 @@ class Engine:
     def swarm(self) -> SwarmIdentity:
         """The swarm's id, and the tokens that let machines join."""
         with translated(self.machine, "read the join tokens"):
-            found = self._client.inspect_swarm()
+            found = self._client.get("swarm")
             tokens = JoinTokens(worker=found["JoinTokens"]["Worker"], manager=found["JoinTokens"]["Manager"])
             return SwarmIdentity(found["ID"], tokens)
 
     def unlock_key(self) -> str:
         """The key that unlocks a restarted manager; empty when autolock is off. A secret."""
         with translated(self.machine, "read the unlock key"):
-            return str(self._client.get_unlock_key().get("UnlockKey") or "")
+            return str(self._client.get("swarm", "unlockkey").get("UnlockKey") or "")
 
     def unlock(self, key: str) -> None:
         """Unlock this manager after its restart."""
         with translated(self.machine, "unlock the swarm"):
-            self._client.unlock_swarm(key)
+            self._client.post("swarm", "unlock", body={"UnlockKey": key})
 
     # --- nodes ---
 
     def nodes(self) -> tuple[Node, ...]:
         """Every member that the swarm knows, those that are down too."""
         with translated(self.machine, "list the nodes"):
-            return tuple(parse.node(item) for item in self._client.nodes())
+            return tuple(parse.node(item) for item in self._client.get("nodes"))
 
     def node(self, node_id: str) -> Node:
         """One member. Refused with status 404 when the managers do not know it."""
         with translated(self.machine, f"inspect node {node_id}"):
-            return parse.node(self._client.inspect_node(node_id))
+            return parse.node(self._client.get("nodes", node_id))
 
     def update_node(self, node_id: str, change: Callable[[NodeSpec], NodeSpec], *, seen: Node | None = None) -> bool:
         """Make a node what `change` makes of its present spec; False when that is what it was.
@@ -212,7 +211,9 @@ class Engine:
                 return False
             try:
                 with translated(self.machine, f"update node {node_id}"):
-                    self._client.update_node(node_id, node.version, parse.node_spec_document(new))
+                    self._client.post(
+                        "nodes", node_id, "update", body=parse.node_spec_document(new), version=node.version
+                    )
             except EngineRefusedError as exc:
                 if _OUT_OF_SEQUENCE not in exc.message or attempt == UPDATE_TRIES:
                     raise
@@ -222,70 +223,69 @@ class Engine:
 
     def remove_node(self, node_id: str, *, force: bool = False) -> None:
         """Take a node off the list; already gone is success. One that is not down goes only by `force`."""
-        self._gone_is_fine(f"remove node {node_id}", lambda: self._client.remove_node(node_id, force=force))
+        self._gone_is_fine(f"remove node {node_id}", lambda: self._client.delete("nodes", node_id, force=force))
 
     # --- services ---
 
     def services(self, *, stack: str | None = None) -> tuple[Service, ...]:
         """All services, or those of one stack. One request; before API 1.41 a second one, for their tasks."""
-        filters = _namespace(stack)
+        filters = _filters(stack)
         with translated(self.machine, "list the services"):
-            if not version_lt(self.api_version, SERVICE_STATUS_API):
-                return tuple(parse.service(item) for item in self._client.services(filters=filters, status=True))
-            items = self._client.services(filters=filters)
+            if _number(self.api_version) >= _number(SERVICE_STATUS_API):
+                return tuple(parse.service(item) for item in self._client.get("services", status=True, **filters))
+            items = self._client.get("services", **filters)
         tasks = self.tasks(stack=stack)
         return tuple(parse.service(item, [task for task in tasks if task.service_id == item["ID"]]) for item in items)
 
     def tasks(self, *, stack: str | None = None, service: str | None = None) -> tuple[Task, ...]:
         """Tasks, history included: all, of a stack, or of a service (name or id)."""
-        filters = _namespace(stack)
-        if service is not None:
-            filters["service"] = service
+        filters = _filters(stack) if service is None else _filters(stack, service=service)
         with translated(self.machine, "list the tasks"):
-            return tuple(parse.task(item) for item in self._client.tasks(filters=filters))
+            return tuple(parse.task(item) for item in self._client.get("tasks", **filters))
 
     # --- what stacks leave in the swarm ---
 
     def networks(self, *, stack: str | None = None) -> tuple[SwarmObject, ...]:
         """Networks that this engine knows, or those of one stack."""
         with translated(self.machine, "list the networks"):
-            return tuple(parse.network(item) for item in self._client.networks(filters=_namespace(stack)))
+            return tuple(parse.network(item) for item in self._client.get("networks", **_filters(stack)))
 
     def secrets(self, *, stack: str | None = None) -> tuple[SwarmObject, ...]:
         """The swarm's secrets (their names, never their data), or those of one stack."""
         with translated(self.machine, "list the secrets"):
-            return tuple(parse.secret(item) for item in self._client.secrets(filters=_namespace(stack)))
+            return tuple(parse.secret(item) for item in self._client.get("secrets", **_filters(stack)))
 
     def configs(self, *, stack: str | None = None) -> tuple[SwarmConfig, ...]:
         """The swarm's configs with their data, or those of one stack."""
         with translated(self.machine, "list the configs"):
-            return tuple(parse.config(item) for item in self._client.configs(filters=_namespace(stack)))
+            return tuple(parse.config(item) for item in self._client.get("configs", **_filters(stack)))
 
     def create_config(self, name: str, labels: Mapping[str, str], data: bytes) -> str:
         """Make a config; returns its id. Refused with status 409 when the name is taken."""
         with translated(self.machine, f"create config {name}"):
-            answer = self._client.create_config(name, data, labels=dict(labels))
+            body = {"Name": name, "Labels": dict(labels), "Data": as_data(data)}
+            answer = self._client.post("configs", "create", body=body)
             return str(answer["ID"])
 
     def remove_config(self, config_id: str) -> None:
         """Remove a config; already gone is success. Refused (400) while a service uses it."""
-        self._gone_is_fine(f"remove config {config_id}", lambda: self._client.remove_config(config_id))
+        self._gone_is_fine(f"remove config {config_id}", lambda: self._client.delete("configs", config_id))
 
     def remove_secret(self, secret_id: str) -> None:
         """Remove a secret; already gone is success. Refused (400) while a service uses it."""
-        self._gone_is_fine(f"remove secret {secret_id}", lambda: self._client.remove_secret(secret_id))
+        self._gone_is_fine(f"remove secret {secret_id}", lambda: self._client.delete("secrets", secret_id))
 
     # --- images ---
 
     def image_ids(self) -> frozenset[str]:
         """The ids (`sha256:…`) of the images on this machine."""
         with translated(self.machine, "list the images"):
-            return frozenset(str(item["Id"]) for item in self._client.images())
+            return frozenset(str(item["Id"]) for item in self._client.get("images", "json"))
 
     def image_tags(self) -> Mapping[str, str]:
         """The image id that each tag (`name:tag`) on this machine points to."""
         with translated(self.machine, "list the images"):
-            images = self._client.images()
+            images = self._client.get("images", "json")
         return {str(tag): str(item["Id"]) for item in images for tag in item.get("RepoTags") or ()}
 
     def load_image(self, archive: Path) -> tuple[str, ...]:
@@ -294,14 +294,13 @@ class Engine:
         Returns the tags and ids that the engine says it loaded. The file is never held in memory.
         """
         loaded: list[str] = []
-        with translated(self.machine, f"load {archive.name}"), archive.open("rb") as data:
-            # by hand: the SDK's load_image reads the answer without looking at its status
-            response = self._client._post(
-                self._client._url("/images/load"), data=data, stream=True, timeout=LOAD_TIMEOUT
-            )
-            self._client._raise_for_status(response)
-            for line in response.iter_lines():
-                message = json.loads(line) if line else {}
+        with (
+            translated(self.machine, f"load {archive.name}"),
+            archive.open("rb") as data,
+            self._client.upload("images", "load", data=data, timeout=LOAD_TIMEOUT) as response,
+        ):
+            for line in response:
+                message = json.loads(line) if line.strip() else {}
                 if "error" in message:
                     raise EngineRefusedError(self.machine, f"load {archive.name}", 200, str(message["error"]))
                 text = str(message.get("stream", "")).strip()
@@ -318,5 +317,17 @@ class Engine:
                 raise
 
 
-def _namespace(stack: str | None) -> dict[str, str]:
-    return {} if stack is None else {"label": f"{parse.NAMESPACE_LABEL}={stack}"}
+def _filters(stack: str | None = None, **more: str) -> dict[str, str]:
+    """The `filters` of a list, as the API wants them: JSON in the query."""
+    wanted = {key: [value] for key, value in more.items()}
+    if stack is not None:
+        wanted["label"] = [f"{parse.NAMESPACE_LABEL}={stack}"]
+    return {"filters": json.dumps(wanted)} if wanted else {}
+
+
+def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

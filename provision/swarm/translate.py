@@ -1,17 +1,15 @@
-"""The docker SDK's, requests' and the channel's errors turned into ours."""
+"""The errors of the engine, of HTTP and of the channel turned into ours."""
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import docker.errors
-import requests
-import urllib3
 
 from provision.errors import ProvisionError
 from provision.swarm.channel import DialError
 from provision.swarm.errors import EngineError, EngineRefusedError, EngineUnavailableError
+from provision.swarm.transport import Refusal
 
 
 @contextmanager
@@ -24,33 +22,28 @@ def translated(machine: str, what: str) -> Iterator[None]:
         yield
     except ProvisionError:
         raise
-    except docker.errors.APIError as exc:
+    except Refusal as exc:
         raise _refused(machine, what, exc) from exc
-    except (
-        docker.errors.DockerException,
-        requests.RequestException,
-        urllib3.exceptions.HTTPError,
-        OSError,
-    ) as exc:
+    except (http.client.HTTPException, OSError, ValueError) as exc:  # the last: an answer that is no JSON
         own = next((error for error in _chain(exc) if isinstance(error, ProvisionError)), None)
         if own is not None:
             raise own from exc
         raise _unavailable(machine, what, exc) from exc
 
 
-def _refused(machine: str, what: str, exc: docker.errors.APIError) -> EngineRefusedError:
-    message = str(exc.explanation or exc).strip().rstrip(".")
+def _refused(machine: str, what: str, exc: Refusal) -> EngineRefusedError:
+    message = exc.message.strip().rstrip(".")
     hint = ""
     if "swarm is encrypted and needs to be unlocked" in message.lower():
         hint = f"it restarted with autolock on; unlock it: provision ssh {machine} -t docker swarm unlock"
-    return EngineRefusedError(machine, what, int(exc.status_code or 0), message, hint=hint)
+    return EngineRefusedError(machine, what, exc.status, message, hint=hint)
 
 
 def _unavailable(machine: str, what: str, exc: BaseException) -> EngineError:
     for error in _chain(exc):
         if isinstance(error, DialError):
             return EngineUnavailableError(machine, what, str(error), hint=_dial_hint(str(error)))
-        if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):
+        if isinstance(error, TimeoutError):
             return EngineUnavailableError(machine, what, "the engine was silent for too long")
     return EngineUnavailableError(machine, what, " ".join(str(exc).split()) or type(exc).__name__)
 
@@ -67,7 +60,7 @@ def _dial_hint(stderr: str) -> str:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was made from; urllib3 and requests hide that in `args` and `reason` too."""
+    """The exception and what it was made from."""
     seen: set[int] = set()
     queue: list[object] = [exc]
     while queue:
@@ -76,4 +69,4 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(error))
         yield error
-        queue += [*error.args, getattr(error, "reason", None), error.__cause__, error.__context__]
+        queue += [error.__cause__, error.__context__]

@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     "fabric": {"hosts"},
     "paramiko": {"hosts", "swarm"},
-    "docker": {"swarm"},
+    "docker": set(),
     "rich": {"display"},
     "typer": {"cli"},
     "jinja2": {"display"},

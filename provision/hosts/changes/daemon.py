@@ -96,7 +96,7 @@ def _told(verb: str) -> str:
     return f"""\
 told() {{
   systemctl {verb} docker.service && return
-  [ "$(systemctl show -P Result docker.service)" = start-limit-hit ] || return
+  [ "$(systemctl show -p Result --value docker.service)" = start-limit-hit ] || return
   {forgive}
   systemctl {verb} docker.service
 }}

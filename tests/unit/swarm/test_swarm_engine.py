@@ -65,7 +65,6 @@ def test_init_sends_what_the_inventory_asks_for(fake: FakeEngine, engine: Engine
         "DataPathPort": 4790,
         "DefaultAddrPool": ["10.77.0.0/16"],
         "SubnetSize": 25,
-        "ForceNewCluster": False,
         "Spec": {
             "Orchestration": {"TaskHistoryRetentionLimit": 3},
             "EncryptionConfig": {"AutoLockManagers": True},
@@ -121,7 +120,7 @@ def test_tokens_do_not_show_themselves(fake: FakeEngine, engine: Engine) -> None
 def test_leaving_no_swarm_is_success(fake: FakeEngine, engine: Engine) -> None:
     fake.routes["POST /swarm/leave"] = Answer({"message": "This node is not part of a swarm"}, 503)
     engine.leave(force=True)
-    assert fake.requests[0].query == {"force": ["True"]}
+    assert fake.requests[0].query == {"force": ["true"]}
 
 
 def test_a_manager_that_may_not_leave_is_an_error(fake: FakeEngine, engine: Engine) -> None:
@@ -199,7 +198,7 @@ def test_services_come_with_their_numbers_in_one_call(fake: FakeEngine, engine: 
     (service,) = engine.services(stack="hello")
     assert (service.stack, service.mode, service.running, service.desired) == ("hello", "replicated", 2, 3)
     assert service.configs == {"c1", "c2"}
-    assert fake.requests[0].query["status"] == ["True"]
+    assert fake.requests[0].query["status"] == ["true"]
     assert "com.docker.stack.namespace=hello" in fake.requests[0].query["filters"][0]
 
 

@@ -1,4 +1,4 @@
-"""The docker SDK over channels, against a fake engine on loopback."""
+"""The Engine API over channels, against a fake engine on loopback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fake_engine import Answer, FakeEngine, Request, SocketChannel
 from provision.errors import UnreachableError
 from provision.swarm.engine import Engine, connect_engine
 from provision.swarm.errors import EngineRefusedError, EngineUnavailableError
-from provision.swarm.transport import MAX_CHANNELS, engine_client
+from provision.swarm.transport import MAX_CHANNELS, EngineClient
 
 INFO = {"Name": "lab-manager-1", "ServerVersion": "20.10.24", "Swarm": {"LocalNodeState": "inactive"}}
 
@@ -60,7 +60,7 @@ def test_many_threads_share_a_few_channels(fake: FakeEngine, engine: Engine) -> 
 
 def test_a_silent_engine_ends_the_call_at_its_deadline(fake: FakeEngine) -> None:
     fake.routes["GET /info"] = Answer(INFO, delay=5)
-    engine = Engine("lab-manager-1", engine_client(fake.open_channel, "1.41", timeout=0.2))
+    engine = Engine("lab-manager-1", EngineClient(fake.open_channel, "1.41", timeout=0.2))
     with pytest.raises(EngineUnavailableError, match=r"lab-manager-1: cannot .* silent for too long"):
         engine.info()
 
