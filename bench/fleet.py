@@ -102,16 +102,17 @@ class Fleet:
         names = [target.name for target in self.site.targets]
         managers = set(names[: self.site.managers])
         wrong = [name for name in names if nodes.get(name, ["missing"])[0] != "Ready"]
-        wrong += [name for name in managers if len(nodes.get(name, [])) < 2]
+        wrong += [name for name in managers if nodes.get(name, [])[1:2] not in (["Leader"], ["Reachable"])]
         wrong += sorted(nodes.keys() - set(names))
+        last = self.site.targets[-1].address.replace(".", "[.]")
         configured = self.each(
             lambda host: host.run(
                 "docker info --format '{{.LoggingDriver}}'; grep -c max-size /etc/docker/daemon.json;"
-                " nft list ruleset | grep -c 'tcp dport.*7946.*drop'; hostname"
+                f" nft list ruleset | grep -c 'tcp dport.*7946.*drop'; nft list ruleset | grep -cw {last}; hostname"
             )
         )
         for target, found in zip(self.site.targets, configured, strict=True):
-            if found.split() != ["json-file", "1", "1", target.name]:
+            if found.split() != ["local", "1", "1", "1", target.name]:
                 wrong.append(f"{target.name}: {found.split()}")
         if wrong:
             raise RuntimeError(f"not as it should be: {', '.join(wrong)}\n{listed}")

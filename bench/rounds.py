@@ -31,9 +31,7 @@ def rounds(fleet: Fleet, contenders: Sequence[Contender], count: int, *, say: Ca
     for contender in contenders:
         contender.prepare(fleet.site)
     for number in range(count):
-        # everybody runs after everybody else
-        turn = [*contenders[number % len(contenders) :], *contenders[: number % len(contenders)]]
-        for contender in turn:
+        for contender in (contenders[index] for index in turns(len(contenders), number)):
             work, again = _both(fleet, contender)
             table.work.setdefault(contender.name, []).append(work.seconds)
             table.again.setdefault(contender.name, []).append(again.seconds)
@@ -42,6 +40,16 @@ def rounds(fleet: Fleet, contenders: Sequence[Contender], count: int, *, say: Ca
                 f"{len(fleet.hosts)} hosts, round {number + 1}: {contender.name} {work.seconds:.2f} {again.seconds:.2f}"
             )
     return table
+
+
+def turns(count: int, number: int) -> tuple[int, ...]:
+    """Who goes when in a round: a Williams design, in which everybody comes as often after each of the others."""
+    first = [0]
+    for step in range(1, count):
+        first.append((first[-1] + (step if step % 2 else -step)) % count)
+    row = [(index + number) % count for index in first]
+    # with an odd count it takes the same rows backwards too
+    return tuple(reversed(row) if count % 2 and (number // count) % 2 else row)
 
 
 def _both(fleet: Fleet, contender: Contender) -> tuple[Measured, Measured]:

@@ -28,9 +28,9 @@ class Site:
     key: Path
     known_hosts: Path
     managers: int = 3
-    #: what daemon.json shall say; a key that wants a restart of the engine, as most do
+    #: what daemon.json shall say: keys that want a restart of the engine, as most do, and no default of it
     daemon: Mapping[str, Any] = field(
-        default_factory=lambda: {"log-driver": "json-file", "log-opts": {"max-file": "3", "max-size": "10m"}}
+        default_factory=lambda: {"log-driver": "local", "log-opts": {"max-file": "3", "max-size": "10m"}}
     )
 
     @property

@@ -31,6 +31,7 @@ Host *
     ConnectTimeout 30
     PreferredAuthentications publickey
     GSSAPIAuthentication no
+    KexAlgorithms curve25519-sha256
     ControlMaster auto
     ControlPath sockets/%n
     ControlPersist 60

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from provision_nspawn import cgroups
 from provision_nspawn.commands import Commands
+from provision_nspawn.kernel import raise_limits
 from provision_nspawn.layout import Layout
 from provision_nspawn.network import NAMESPACES
 
@@ -34,6 +35,8 @@ def own_namespaces() -> Iterator[None]:
     OSError.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    # from inside there may be no way to the namespace whose limits count for all
+    raise_limits(Commands())
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _check(libc.unshare(_NEWNS | _NEWNET), "unshare")
