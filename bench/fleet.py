@@ -84,14 +84,17 @@ class Fleet:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(do, self.hosts))
 
-    def reset(self) -> None:
-        """Bring every host back to its first state. Raises RuntimeError when one does not get there."""
+    def reset(self) -> bool:
+        """Bring every host back to its first state; False when the machine did not come to rest afterwards.
+
+        Raises RuntimeError when one does not get there.
+        """
         authorized = shlex.quote(self.site.key.with_suffix(".pub").read_text().strip())
         states = self.each(lambda host: host.run(_RESET.format(name=host.machine.name, authorized=authorized)).strip())
         wrong = [host.machine.name for host, state in zip(self.hosts, states, strict=True) if state != "inactive"]
         if wrong:
             raise RuntimeError(f"not back in their first state: {', '.join(wrong)}")
-        quiet()
+        return quiet()
 
     def check(self) -> None:
         """Every target is a ready node under its name, the managers are managers, the engine has the daemon.json and
@@ -226,8 +229,8 @@ def _booted(host: BenchHost) -> str:
         time.sleep(0.2)
 
 
-def quiet(*, busy: float = 0.15, seconds: float = 60.0) -> None:
-    """Wait until this machine has next to nothing to do, so that nobody pays for who ran before."""
+def quiet(*, busy: float = 0.15, seconds: float = 60.0) -> bool:
+    """Wait until this machine has next to nothing to do, so that nobody pays for who ran before; False: in vain."""
     deadline = time.monotonic() + seconds
     while True:
         before = _jiffies()
@@ -236,9 +239,9 @@ def quiet(*, busy: float = 0.15, seconds: float = 60.0) -> None:
         total = sum(after) - sum(before)
         idle = after[3] + after[4] - before[3] - before[4]
         if total > 0 and 1 - idle / total < busy:
-            return
+            return True
         if time.monotonic() > deadline:
-            return  # other people's work; the rounds are compared pair by pair
+            return False
 
 
 def busy_seconds() -> float:

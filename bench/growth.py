@@ -47,7 +47,7 @@ RUNS: tuple[tuple[str, Mode, tuple[str, ...]], ...] = (
     ("plan, bare", "bare", ("plan",)),
     ("adopt", "converged", ("up", "--progress", "quiet")),
     ("plan", "converged", ("plan",)),
-    ("up", "converged", ("up", "--progress", "quiet")),
+    ("again", "converged", ("up", "--progress", "quiet")),
     ("status", "converged", ("status", "-c", CLUSTER)),
 )
 
@@ -82,7 +82,7 @@ def growth(
     hosts: int,
     folder: Path,
     *,
-    names: Sequence[str] = ("plan, bare", "plan", "up", "status"),
+    names: Sequence[str] = ("plan, bare", "plan", "again", "status"),
     open_files: int | None = None,
     limit: float = 3600.0,
     prefix: tuple[str, ...] = (),
@@ -229,7 +229,7 @@ driver: ssh
 machines:
 {_lines(groups)}
 ssh: {{user: root, identity_file: {identity}, authorized_keys: []}}
-engine: {{daemon: {{log-driver: json-file, log-opts: {{max-file: "3", max-size: 10m}}}}}}
+engine: {{daemon: {{log-driver: local, log-opts: {{max-file: "3", max-size: 10m}}}}}}
 """
 
 

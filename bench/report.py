@@ -74,14 +74,20 @@ def contest(tables: Sequence[Mapping[str, Any]], which: str, bounds: Mapping[int
     for table in tables:
         seconds = table[which]
         shown = [f"{statistics.median(seconds[name]):.2f}" if name in seconds else "–" for name in (*others, _US)]
-        medians.append((str(table["hosts"]), *shown, str(len(seconds[_US]))))
+        busy = f", {table['busy']} begun on a busy machine" if table.get("busy") else ""
+        medians.append((str(table["hosts"]), *shown, f"{len(seconds[_US])}{busy}", table.get("measured", "–")))
         for name in (name for name in others if name in seconds):
             found, least, most = ratio(seconds[_US], seconds[name])
             bound = bounds.get(table["hosts"], {}).get(name)
             target = ("–", "–") if bound is None else (f"{bound:g}", targets.verdict(found <= bound))
             row = (str(table["hosts"]), _NAMES[name], f"**{found:.2f}**", f"{least:.2f}–{most:.2f}", *target)
             ratios.append(row)
-    head = ("hosts", *(f"{name}, s" for name in (*others, _US)), "rounds")
+        missing = bounds.get(table["hosts"], {}).keys() - seconds.keys()
+        ratios += [
+            (str(table["hosts"]), _NAMES[name], "–", "–", f"{bounds[table['hosts']][name]:g}", "not measured")
+            for name in sorted(missing)
+        ]
+    head = ("hosts", *(f"{name}, s" for name in (*others, _US)), "rounds", "measured")
     against = ("hosts", "provision against", "ratio of medians", "pair by pair", "shall be at most", "target")
     return f"{_table(head, medians)}\n\n{_table(against, ratios)}"
 

@@ -64,6 +64,11 @@ def this_machine() -> dict[str, str]:
     }
 
 
+def measured_now() -> str:
+    """When and of which commit, for a table that is kept beside others."""
+    return f"{datetime.now(UTC).strftime('%Y-%m-%d %H:%M UTC')}, {_checkout()}"
+
+
 def own_versions() -> dict[str, str]:
     """What this side runs with."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)

@@ -15,7 +15,7 @@ from bench.site import Contender
 _LIMIT = 900.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Table:
     """Seconds by contender, a value a round, in the order of the rounds; and the most memory that each ever had."""
 
@@ -23,6 +23,8 @@ class Table:
     work: dict[str, list[float]] = field(default_factory=dict)
     again: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, list[float]] = field(default_factory=dict)
+    #: turns that began although the machine had not come to rest in time
+    busy: int = 0
 
 
 def rounds(fleet: Fleet, contenders: Sequence[Contender], count: int, *, say: Callable[[str], None]) -> Table:
@@ -32,7 +34,8 @@ def rounds(fleet: Fleet, contenders: Sequence[Contender], count: int, *, say: Ca
         contender.prepare(fleet.site)
     for number in range(count):
         for contender in (contenders[index] for index in turns(len(contenders), number)):
-            work, again = _both(fleet, contender)
+            work, again, calm = _both(fleet, contender)
+            table.busy += not calm
             table.work.setdefault(contender.name, []).append(work.seconds)
             table.again.setdefault(contender.name, []).append(again.seconds)
             table.memory.setdefault(contender.name, []).append(max(work.peak_memory, again.peak_memory))
@@ -52,19 +55,19 @@ def turns(count: int, number: int) -> tuple[int, ...]:
     return tuple(reversed(row) if count % 2 and (number // count) % 2 else row)
 
 
-def _both(fleet: Fleet, contender: Contender) -> tuple[Measured, Measured]:
+def _both(fleet: Fleet, contender: Contender) -> tuple[Measured, Measured, bool]:
     contender.forget(fleet.site)
-    fleet.reset()
+    calm = fleet.reset()
     work = _run(fleet, contender)
     fleet.check()
     engines = fleet.engines()
-    quiet(seconds=20.0)  # the engines go on for a while with what a join began
+    calm &= quiet()  # the engines go on for a while with what a join began
     again = _run(fleet, contender)
     fleet.check()
     if fleet.engines() != engines:
         raise RuntimeError(f"{contender.name} restarted engines although nothing had changed")
     contender.forget(fleet.site)
-    return work, again
+    return work, again, calm
 
 
 def _run(fleet: Fleet, contender: Contender) -> Measured:

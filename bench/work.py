@@ -17,7 +17,7 @@ from bench.contenders.script import Script
 from bench.critical import account, edges_of_up
 from bench.fleet import Fleet, fleet
 from bench.measure import run_measured
-from bench.results import guest_versions
+from bench.results import guest_versions, measured_now
 from bench.rounds import rounds
 from bench.site import Contender
 
@@ -41,7 +41,7 @@ def work(counts: Sequence[int], names: Sequence[str], each: int, *, keep: Store,
         for count in sorted(counts):
             some = booted.first(count)
             table = rounds(some, contenders, each, say=say)
-            measured.append({**asdict(table), "path": path(some)})
+            measured.append({**asdict(table), "path": path(some), "measured": measured_now()})
             keep(measured, versions)
 
 

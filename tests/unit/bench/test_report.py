@@ -77,9 +77,14 @@ def test_ratios_stand_beside_targets_that_are_met_or_missed() -> None:
 
 def test_medians_stand_by_contender() -> None:
     text = section(render({"work": result("work", WORK)}), "The work")
-    assert rows(text, "| hosts | script") == [["hosts", "script, s", "pyinfra, s", "provision, s", "rounds"]]
-    assert rows(text, "| 10 | 4.00") == [["10", "4.00", "6.00", "3.60", "3"]]
-    assert rows(text, "| 50 | 10.00") == [["50", "10.00", "–", "9.50", "1"]]
+    assert rows(text, "| hosts | script") == [["hosts", "script, s", "pyinfra, s", "provision, s", "rounds", "measured"]]
+    assert rows(text, "| 10 | 4.00") == [["10", "4.00", "6.00", "3.60", "3", "–"]]
+    assert rows(text, "| 50 | 10.00") == [["50", "10.00", "–", "9.50", "1", "–"]]
+
+
+def test_a_contender_that_was_left_out_is_said_to_be() -> None:
+    text = section(render({"work": result("work", WORK)}), "The work")
+    assert rows(text, "| 50 | pyinfra")[0][-2:] == ["0.65", "not measured"]
 
 
 def test_nothing_to_do_has_targets_of_its_own() -> None:
