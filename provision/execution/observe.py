@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from provision.driver import Machine, MachineSpec, MachineState
 from provision.errors import HostKeyError, PlanError, ProvisionError
-from provision.execution.world import OPEN_AT_ONCE, Session, World
+from provision.execution.session import Session
+from provision.execution.world import OPEN_AT_ONCE, World
 from provision.hosts.facts import HostFacts
 from provision.planning.hosts import node_address
 from provision.planning.observation import CLUSTER_LABEL, Observation, SwarmFacts

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from provision.errors import DeadlineError, ProvisionError, UnreachableError
-from provision.execution.world import Session, World
+from provision.execution.session import Session
+from provision.execution.world import World
 from provision.swarm.errors import EngineError
 from provision.swarm.values import Node
 

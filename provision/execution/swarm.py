@@ -10,8 +10,9 @@ from provision.driver import Role
 from provision.errors import DeadlineError, ProvisionError
 from provision.execution.machines import address_of
 from provision.execution.scheduler import Outcome
+from provision.execution.session import Session
 from provision.execution.settle import NodeWatch, locked, wait_for
-from provision.execution.world import Session, World
+from provision.execution.world import World
 from provision.inventory.cluster import Availability
 from provision.planning.actions import Demote, Drain, InitSwarm, Join, Leave, RemoveNode, UpdateNode
 from provision.planning.observation import CLUSTER_LABEL, MACHINE_LABEL

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from provision.driver import Machine
 from provision.errors import ProvisionError, UsageError
 from provision.execution.observe import PATIENCE, discover
-from provision.execution.world import Session, World
+from provision.execution.session import Session
+from provision.execution.world import World
 from provision.operations.opened import opened, settings_of
 from provision.operations.place import Place
 from provision.state.model import ClusterState

@@ -77,7 +77,9 @@ def test_ratios_stand_beside_targets_that_are_met_or_missed() -> None:
 
 def test_medians_stand_by_contender() -> None:
     text = section(render({"work": result("work", WORK)}), "The work")
-    assert rows(text, "| hosts | script") == [["hosts", "script, s", "pyinfra, s", "provision, s", "rounds", "measured"]]
+    assert rows(text, "| hosts | script") == [
+        ["hosts", "script, s", "pyinfra, s", "provision, s", "rounds", "measured"]
+    ]
     assert rows(text, "| 10 | 4.00") == [["10", "4.00", "6.00", "3.60", "3", "–"]]
     assert rows(text, "| 50 | 10.00") == [["50", "10.00", "–", "9.50", "1", "–"]]
 

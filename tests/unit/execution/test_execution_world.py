@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from provision.execution.world import Session
+from provision.execution.session import Session
+from provision.execution.world import World
+from provision.hosts.connect import Connector
 from provision.hosts.facts import HostFacts
+from provision.inventory.cluster import SshSettings
+from provision.state.known_hosts import KnownHosts
+from provision.state.paths import ClusterPaths
+from provision.state.redact import Redactor
+from provision.state.store import Store
 
 
 class Door:
@@ -71,3 +80,44 @@ def test_a_machine_that_is_gone_when_its_session_wakes_is_said_to_be() -> None:
     doors.gone = True
     with pytest.raises(OSError, match="no answer"):
         resting.wake()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world of one worker and one manager, both connected."""
+    made = World(
+        cluster="lab",
+        drivers={},
+        store=Store(ClusterPaths(tmp_path, "lab")),
+        known_hosts=KnownHosts(tmp_path / "known_hosts"),
+        connector=Connector(key=None),
+        ssh=SshSettings(),
+        redactor=Redactor(),
+    )
+    facts = cast("HostFacts", SimpleNamespace(node=SimpleNamespace(manager=False)))
+    for name in ("worker", "manager"):
+        doors = Doors()
+        made.sessions[name] = Session(doors(), facts, reopen=doors)
+    made.managers = ["manager"]
+    return made
+
+
+@pytest.mark.parametrize(("crowded", "open_after"), [(True, {"manager"}), (False, {"manager", "worker"})])
+def test_only_in_a_large_cluster_and_only_workers_rest_after_their_step(
+    world: World, crowded: bool, open_after: set[str]
+) -> None:
+    world.crowded = crowded
+    for name in ("worker", "manager"):
+        with world.using(name), world.using(name):
+            assert world.session(name).host.alive
+    assert {name for name, held in world.sessions.items() if held.host.alive} == open_after
+    assert world.session("worker").host.alive  # woken
+
+
+def test_a_machine_rests_when_its_last_step_is_over(world: World) -> None:
+    world.crowded = True
+    with world.using("worker"):
+        with world.using("worker"):
+            pass
+        assert world.sessions["worker"].host.alive
+    assert not world.sessions["worker"].host.alive

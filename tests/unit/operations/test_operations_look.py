@@ -14,7 +14,8 @@ from builders_of_plans import facts, machine, managers, member, node, wanted, wo
 
 from provision.driver import Driver, Machine, Role
 from provision.errors import UnreachableError
-from provision.execution.world import Session, World
+from provision.execution.session import Session
+from provision.execution.world import World
 from provision.hosts.connect import Connector
 from provision.inventory.cluster import SshSettings
 from provision.operations import look as looking
