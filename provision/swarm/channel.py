@@ -64,7 +64,7 @@ class DialError(OSError):
 
 
 class ChannelSocket:
-    """The part of a socket's behaviour that `http.client` and urllib3 use, over a channel.
+    """The part of a socket's behaviour that `http.client` uses, over a channel.
 
     As with a real socket, closing it while a response is still being read takes effect when that response is
     done: `http.client` closes early on every answer that says `Connection: close`.
@@ -86,7 +86,7 @@ class ChannelSocket:
         self._channel.settimeout(timeout)
 
     def sendall(self, data: Buffer) -> None:
-        """Send it all; `BrokenPipeError` when the other side is gone: urllib3 then reads an early answer."""
+        """Send it all; `BrokenPipeError` when the other side is gone, which may have answered already."""
         try:
             self._channel.sendall(bytes(data))
         except TimeoutError:
