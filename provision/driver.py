@@ -95,6 +95,8 @@ class Machine:
 
     `address` is where SSH reaches it from here (through `jump` if set), `private_address` where the other members do
     (None: the same). `host_keys` are the public host keys that the driver vouches for; empty when it cannot.
+    `first_boot` names what sets the machine up when it boots for the first time ("cloud-init"), and whose end is waited
+    for before anything is done there; None where nothing does.
     """
 
     cluster: str
@@ -112,6 +114,7 @@ class Machine:
     identity_file: str | None = None
     provider_id: str = ""
     image: str | None = None
+    first_boot: str | None = None
     details: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -190,6 +193,36 @@ class Console(Protocol):
 
     def console(self, machine: Machine) -> str:
         """The console's text so far; empty when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A state of a cluster's machines, kept by their driver under a name. `created` is ISO 8601, in UTC."""
+
+    name: str
+    created: str
+    machines: tuple[str, ...]
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Capability: keep the state of machines, memory and disks of all at one moment, and go back to it."""
+
+    def snapshots(self, cluster: str) -> Sequence[Snapshot]:
+        """Those that are there, the oldest first; `machines` are those that have their part of it."""
+        ...
+
+    def save_snapshot(self, cluster: str, name: str, machines: Sequence[Machine]) -> Snapshot:
+        """Save the machines as they are at one moment. Fails, and leaves no part of it, where one cannot be saved."""
+        ...
+
+    def restore_snapshot(self, cluster: str, name: str, machines: Sequence[Machine]) -> None:
+        """Put the machines back to that moment, running or stopped as they were then."""
+        ...
+
+    def remove_snapshot(self, cluster: str, name: str) -> None:
+        """Forget it. Already gone is success."""
         ...
 
 
