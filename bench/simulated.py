@@ -64,6 +64,7 @@ class Hosts:
         self.machine_at = {spec.host.address: spec for spec in self._wanted if spec.host}
         self.swarm = Swarm(self._wanted, self._addresses) if mode == "converged" else None
         self._rules: dict[bool, str] = {}
+        self._certificates: dict[str, str] = {}
         if mode == "converged":
             self._check()
 
@@ -105,8 +106,15 @@ class Hosts:
                 "rules_enabled": "yes",
                 "daemon_json": json.dumps(merge({}, desired.daemon)) + "\n",
                 "daemon_json_before": "",
+                "swarm_state": "yes",
+                "node_certificate": self._certificate(spec.name, self.swarm),
             }
         return "".join(_lines(key, value) for key, value in {**said, "end": "yes"}.items()).encode()
+
+    def _certificate(self, machine: str, swarm: Swarm) -> str:
+        if machine not in self._certificates:
+            self._certificates[machine] = swarm.certificate(machine)
+        return self._certificates[machine]
 
     def _desired(self, spec: MachineSpec) -> HostDesired:
         action = self._wanted.configure(spec, ())

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from provision.driver import Role
 from provision.planning.wanted import Wanted
@@ -16,6 +22,11 @@ VERSION = "24.0.7"
 _API = "1.43"
 _CREATED = "2024-01-01T00:00:00.000000000Z"
 _MANAGEMENT_PORT = 2377
+#: how an engine refuses `GET /swarm`
+_OUTSIDE = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to join one.'
+)
+_WORKER = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state."
 #: what every engine lists of itself; it makes an answer about a node as long as a real one
 _PLUGINS = [
     *({"Type": "Log", "Name": name} for name in ("awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file")),
@@ -68,6 +79,7 @@ class Swarm:
             for number, spec in enumerate(wanted, 1)
         ]
         self._nodes = json.dumps(nodes).encode()
+        self._key = Ed25519PrivateKey.generate()
 
     def info(self, machine: str) -> dict[str, Any]:
         """`.Swarm` of `GET /info` at a member."""
@@ -81,6 +93,15 @@ class Swarm:
         if machine in self.manager_names:
             found |= {"Cluster": {"ID": self.cluster_id}, "Nodes": len(self.ids), "Managers": len(self.managers)}
         return found
+
+    def certificate(self, machine: str) -> str:
+        """The node's certificate as swarmkit issues it, PEM. Nobody checks it; its names say who the node is."""
+        names = ((NameOID.ORGANIZATION_NAME, self.cluster_id), (NameOID.COMMON_NAME, self.ids[machine]))
+        subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in names])
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "swarm-ca")])
+        begins = datetime(2026, 1, 1, tzinfo=UTC)
+        builder = x509.CertificateBuilder(issuer, subject, self._key.public_key(), 1, begins, begins + timedelta(90))
+        return builder.sign(self._key, None).public_bytes(serialization.Encoding.PEM).decode()
 
     def nodes(self) -> bytes:
         """The body of `GET /nodes`."""
@@ -104,7 +125,7 @@ async def serve(reader: Reader, writer: Writer, machine: str, swarm: Swarm | Non
         status, body = _answer(method, urlsplit(target).path, machine, swarm)
         writer.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\nApi-Version: {_API}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            f"Server: Docker/{VERSION} (linux)\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         )
         writer.write(body)
         await writer.drain()
@@ -124,6 +145,10 @@ def _answer(method: str, path: str, machine: str, swarm: Swarm | None) -> tuple[
     if call == "GET /info":
         state = swarm.info(machine) if swarm else outsider()
         return HTTPStatus.OK, _json({"Name": machine, "ServerVersion": VERSION, "Swarm": state})
+    if call == "GET /swarm" and swarm is not None and machine in swarm.manager_names:
+        return HTTPStatus.OK, _json({"ID": swarm.cluster_id})
+    if call == "GET /swarm":
+        return HTTPStatus.SERVICE_UNAVAILABLE, _json({"message": _OUTSIDE if swarm is None else _WORKER})
     if call in ("GET /nodes", "GET /services", "GET /configs"):
         if swarm is None or machine not in swarm.manager_names:
             return HTTPStatus.SERVICE_UNAVAILABLE, _json({"message": "This node is not a swarm manager."})

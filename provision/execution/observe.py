@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from provision.driver import Machine, MachineSpec, MachineState
-from provision.errors import HostKeyError, PlanError, ProvisionError
+from provision.errors import HostKeyError, PlanError, ProvisionError, UnreachableError
 from provision.execution.session import Session
 from provision.execution.world import OPEN_AT_ONCE, World
 from provision.hosts.facts import HostFacts
@@ -62,6 +63,7 @@ def observe(
     facts = {name: session.facts for name, session in sessions.items()}
     swarm = _swarm(world, facts)
     if swarm is not None:
+        facts |= _strangers(world, facts, swarm)
         seen = {name: node_address(swarm.node(name)) for name in machines if name not in facts}
         world.node_addresses = {name: address for name, address in seen.items() if address}
     return Observation(
@@ -72,6 +74,16 @@ def observe(
         swarm=swarm,
         swarm_id=str(state.data["swarm"]) if state and state.data.get("swarm") else None,
     )
+
+
+def _strangers(world: World, facts: dict[str, HostFacts], swarm: SwarmFacts) -> dict[str, HostFacts]:
+    """What those say when asked for more whose node the swarm does not have: which managers they believe in."""
+    names = [name for name, host in facts.items() if host.node.node_id and host.node.node_id not in swarm.by_id]
+    found: dict[str, HostFacts] = {}
+    for name in names:
+        with suppress(UnreachableError):
+            found[name] = world.session(name).thoroughly()
+    return found
 
 
 _ANSWERING = (MachineState.RUNNING, MachineState.STARTING, MachineState.UNKNOWN)

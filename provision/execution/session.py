@@ -45,6 +45,12 @@ class Session:
                 self._stale = False
             return self._facts
 
+    def thoroughly(self) -> HostFacts:
+        """The host's facts, asked for again with all that its engine knows of its swarm."""
+        with self._lock:
+            self._facts, self._stale = self.host.probe(thorough=True), False
+            return self._facts
+
     @property
     def known(self) -> HostFacts:
         """The host's facts as they were last seen; for what no change of ours touches, like its addresses."""

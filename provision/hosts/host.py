@@ -66,27 +66,34 @@ class Host:
                 sock.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
-    def probe(self, *, images: bool = False) -> HostFacts:
+    def probe(self, *, images: bool = False, thorough: bool = False) -> HostFacts:
         """The host's facts, by one script over one channel. `images` includes the engine's image ids.
 
         The engine is asked through its socket meanwhile, which spares the host a start of the docker command; where
-        sshd or the socket's rights are against that, the script does it.
+        sshd or the socket's rights are against that, the script does it. `thorough` asks the engine for all that it
+        knows of its swarm, which costs it more.
         """
         from provision.hosts import streamlocal
 
+        path = "/info" if thorough else "/swarm"
         engine = self._engine_socket()
         try:
             if engine is not None:
-                streamlocal.send_info_request(engine)
-            script = probe.script(images=images, engine=engine is None)
-            result = self.root_shell(script, seconds=_PROBE_SECONDS)
-            if result.status != 0:
-                raise CommandError(self.machine, "probe", result.status, result.stderr, hint=_sudo_hint(result.stderr))
-            info = streamlocal.read_info(engine, seconds=_ENGINE_SECONDS) if engine is not None else None
-            return probe.parse(self.machine, result.stdout, info)
+                streamlocal.send_request(engine, path)
+            said = self._probe(probe.script(images=images, engine=engine is None))
+            answer = streamlocal.read_answer(engine, seconds=_ENGINE_SECONDS) if engine is not None else None
+            return probe.parse(self.machine, said, answer, whole=thorough)
+        except probe.UnclearError:
+            return self.probe(images=images, thorough=True)
         finally:
             if engine is not None:
                 engine.close()
+
+    def _probe(self, script: str) -> str:
+        result = self.root_shell(script, seconds=_PROBE_SECONDS)
+        if result.status != 0:
+            raise CommandError(self.machine, "probe", result.status, result.stderr, hint=_sudo_hint(result.stderr))
+        return result.stdout
 
     def apply(
         self,

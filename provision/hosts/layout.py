@@ -29,3 +29,6 @@ FIREWALL_UNIT_FILE = f"/etc/systemd/system/{FIREWALL_UNIT}"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 DAEMON_JSON = "/etc/docker/daemon.json"
 TABLE = "inet provision"
+#: the engine's own: what it keeps of its swarm from init or join until leave, and its node's certificate
+SWARM_STATE = "/var/lib/docker/swarm/docker-state.json"
+NODE_CERTIFICATE = "/var/lib/docker/swarm/certificates/swarm-node.crt"

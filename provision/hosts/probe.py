@@ -16,6 +16,7 @@ from typing import Any
 from provision.errors import ProvisionError
 from provision.hosts import layout
 from provision.hosts.facts import EngineFacts, FirewallFacts, HostFacts, NodeFacts
+from provision.hosts.membership import Answer, membership
 
 _INFO = (
     '{"version":{{json .ServerVersion}},"state":{{json .Swarm.LocalNodeState}},"node_id":{{json .Swarm.NodeID}},'
@@ -23,6 +24,11 @@ _INFO = (
     '"error":{{json .Swarm.Error}},'
     '"cluster_id":{{if .Swarm.Cluster}}{{json .Swarm.Cluster.ID}}{{else}}""{{end}}}'
 )
+
+
+class UnclearError(ProvisionError):
+    """An answer that does not tell what a host is to its swarm; `GET /info` does."""
+
 
 SCRIPT = f"""\
 LC_ALL=C; PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; export LC_ALL PATH; set -f
@@ -59,11 +65,18 @@ if [ -d /sys/module/vxlan ] || modprobe -qn vxlan 2>/dev/null; then say vxlan ye
 if command -v nft >/dev/null; then
   say nft yes
   file rules {layout.RULES}
-  lines chains "$(nft list chains 2>/dev/null)"
-  if [ -r {layout.RULES_LOADED} ]; then
-    read -r loaded <{layout.RULES_LOADED}
-    [ "$(nft list table {layout.TABLE} 2>/dev/null | sha256sum)" = "$loaded" ] && say intact yes
+  chains= table=
+  # one start of nft instead of two: the table stands behind the chains
+  if [ -r {layout.RULES_LOADED} ] && read -r loaded <{layout.RULES_LOADED} &&
+    chains=$(nft 'list chains; list table {layout.TABLE}' 2>/dev/null)
+  then
+    table=${{chains##*"$newline"table {layout.TABLE} \\{{}}
+    chains=${{chains%"$newline"table {layout.TABLE} \\{{*}}
+    [ "$(printf '%s\n' "table {layout.TABLE} {{$table" | sha256sum)" = "$loaded" ] && say intact yes
+  else
+    chains=$(nft list chains 2>/dev/null)
   fi
+  lines chains "$chains"
   [ -e {layout.WANTS}/{layout.FIREWALL_UNIT} ] && say rules_enabled yes
 fi
 file daemon_json {layout.DAEMON_JSON}
@@ -71,6 +84,8 @@ file daemon_json_before {layout.DAEMON_BEFORE}
 [ -e {layout.DAEMON_PENDING} ] && say daemon_pending yes
 if command -v dockerd >/dev/null; then
   say engine yes
+  [ -e {layout.SWARM_STATE} ] && say swarm_state yes
+  file node_certificate {layout.NODE_CERTIFICATE}
   [ -n "$ENGINE" ] && lines info "$(timeout 15 docker info --format '{_INFO}' 2>/dev/null)"
   [ -n "$IMAGES" ] && lines images "$(timeout 15 docker image ls -q --no-trunc)"
 fi
@@ -91,21 +106,34 @@ def script(*, images: bool = False, engine: bool = True) -> str:
     return f"IMAGES={'yes' if images else ''}; ENGINE={'yes' if engine else ''}\n{SCRIPT}"
 
 
-def parse(machine: str, output: str, info: Mapping[str, Any] | None = None) -> HostFacts:
+def parse(machine: str, output: str, answer: Answer | None = None, *, whole: bool = True) -> HostFacts:
     """The facts of `machine` from the script's output. Raises ProvisionError when the output is not whole.
 
-    `info` is the engine's answer to `GET /info`, where it was asked by itself.
+    `answer` is the engine's, where it was asked by itself: to `GET /info`, or, not `whole`, to `GET /swarm`. Raises
+    UnclearError when that answer does not tell what the host is to its swarm.
     """
     said = _said(output)
     if said.get("end") != "yes" or not said.keys() >= _ALWAYS:
         raise ProvisionError(f"{machine}: the probe's answer is not whole", detail=output[-400:])
     try:
-        return _facts(machine, said, info)
+        return _facts(machine, said, _info(machine, said, answer, whole=whole))
     except (ValueError, TypeError, AttributeError) as odd:
         raise ProvisionError(f"{machine}: the probe's answer is odd", detail=f"{odd}\n{output[-400:]}") from odd
 
 
-def _facts(machine: str, said: dict[str, str], info: Mapping[str, Any] | None) -> HostFacts:
+def _info(machine: str, said: dict[str, str], answer: Answer | None, *, whole: bool) -> Mapping[str, Any]:
+    """What the engine says, with the keys of `_INFO`; empty where it says nothing."""
+    if answer is None:
+        return _json(said.get("info", "")) or {}
+    if whole:
+        return _from_api(answer.body) if answer.status == 200 else {}
+    found = membership(answer, state="swarm_state" in said, certificate=said.get("node_certificate", ""))
+    if found is None:
+        raise UnclearError(f"{machine}: the engine does not say clearly whether it is in a swarm")
+    return found
+
+
+def _facts(machine: str, said: dict[str, str], info: Mapping[str, Any]) -> HostFacts:
     os_release = _assignments(said.get("os_release", ""))
     return HostFacts(
         machine=machine,
@@ -197,8 +225,7 @@ def _from_api(info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _engine(said: dict[str, str], answer: Mapping[str, Any] | None) -> EngineFacts:
-    info = (_json(said.get("info", "")) or {}) if answer is None else _from_api(answer)
+def _engine(said: dict[str, str], info: Mapping[str, Any]) -> EngineFacts:
     node = NodeFacts(
         state=info.get("state") or "inactive",
         node_id=info.get("node_id") or "",

@@ -12,14 +12,15 @@ import io
 import json
 import socket
 import time
-from typing import Any
 
 import paramiko
+
+from provision.hosts.membership import Answer
 
 _KIND = "direct-streamlocal@openssh.com"
 _OPEN = b"\x5a" + len(_KIND).to_bytes(4, "big") + _KIND.encode()
 ENGINE_SOCKET = "/var/run/docker.sock"
-_REQUEST = b"GET /info HTTP/1.0\r\nHost: docker\r\n\r\n"
+_REQUEST = b"GET %s HTTP/1.0\r\nHost: docker\r\n\r\n"
 
 
 class UnixTransport(paramiko.Transport):
@@ -42,36 +43,38 @@ class UnixTransport(paramiko.Transport):
                 self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
-def send_info_request(channel: paramiko.Channel) -> None:
-    """Ask the engine what it says of itself. The answer comes while other things are done."""
+def send_request(channel: paramiko.Channel, path: str) -> None:
+    """Ask the engine for a path of its API. The answer comes while other things are done."""
     with contextlib.suppress(OSError):
-        channel.sendall(_REQUEST)
+        channel.sendall(_REQUEST % path.encode())
 
 
-def read_info(channel: paramiko.Channel, *, seconds: float) -> dict[str, Any] | None:
-    """The engine's answer, `GET /info` of the Engine API; None when none comes in time. Closes the channel."""
+def read_answer(channel: paramiko.Channel, *, seconds: float) -> Answer | None:
+    """The engine's answer; None when none comes in time. Closes the channel."""
     deadline = time.monotonic() + seconds
-    answer = b""
+    said = b""
     with contextlib.closing(channel):
         try:
             while True:
                 channel.settimeout(max(deadline - time.monotonic(), 0.01))
                 data = channel.recv(65536)
                 if not data:
-                    return _body(answer)
-                answer += data
+                    return _answer(said)
+                said += data
         except OSError:  # a timeout is one
             return None
 
 
-def _body(answer: bytes) -> dict[str, Any] | None:
+def _answer(said: bytes) -> Answer | None:
     try:
-        response = http.client.HTTPResponse(_Answered(answer))  # type: ignore[arg-type]  # all it uses of a socket
+        response = http.client.HTTPResponse(_Answered(said))  # type: ignore[arg-type]  # all it uses of a socket
         response.begin()
         found = json.loads(response.read())
     except (http.client.HTTPException, ValueError):
         return None
-    return found if response.status == 200 and isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return Answer(response.status, response.getheader("Server", ""), found)
 
 
 class _Answered:

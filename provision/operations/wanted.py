@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from provision.driver import Machine
 from provision.errors import InventoryError, Problem, ProvisionError
@@ -11,9 +12,12 @@ from provision.inventory.cluster import Cluster
 from provision.inventory.specs import machine_specs
 from provision.operations.place import Place
 from provision.planning.wanted import Wanted
-from provision.stacks.archive import image_ids
-from provision.stacks.bundle import read_bundle
 from provision.state.model import ClusterState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provision.stacks.bundle import Bundle
 
 #: stands for the cluster's own key in a plan that is made before the key is
 KEY_TO_COME = "ssh-ed25519 AAAAto-be-made provision"
@@ -33,8 +37,28 @@ def wanted_of(
 
     Raises InventoryError with every file of a stack that is missing or wrong.
     """
+    bundles, archives = _of_stacks(cluster, place)
+    return Wanted(
+        cluster=cluster,
+        specs=machine_specs(cluster, existing(machines, state), leaving=leaving | leaving_of(state)),
+        authorized_keys=(_cluster_key(world, place), *cluster.ssh.authorized_keys),
+        bundles=bundles,
+        archives=archives,
+        adopting=frozenset(name for name in world.drivers if world.adopts(name)),
+        wait=wait,
+    )
+
+
+def _of_stacks(cluster: Cluster, place: Place) -> tuple[tuple[Bundle, ...], dict[Path, frozenset[str]]]:
+    """The stacks, read, and the ids of the images in their archives."""
+    if not cluster.stacks:
+        return (), {}
+    from provision.stacks.archive import image_ids
+    from provision.stacks.bundle import read_bundle
+
     problems: list[Problem] = []
-    bundles, archives = [], {}
+    bundles: list[Bundle] = []
+    archives: dict[Path, frozenset[str]] = {}
     for stack in cluster.stacks:
         try:
             bundles.append(read_bundle(stack, place.environ))
@@ -47,15 +71,7 @@ def wanted_of(
                 problems.append(Problem(f"stack {stack.name!r}: {wrong.summary}", hint=wrong.hint))
     if problems:
         raise InventoryError(tuple(problems))
-    return Wanted(
-        cluster=cluster,
-        specs=machine_specs(cluster, existing(machines, state), leaving=leaving | leaving_of(state)),
-        authorized_keys=(_cluster_key(world, place), *cluster.ssh.authorized_keys),
-        bundles=tuple(bundles),
-        archives=archives,
-        adopting=frozenset(name for name in world.drivers if world.adopts(name)),
-        wait=wait,
-    )
+    return tuple(bundles), archives
 
 
 def leaving_of(state: ClusterState | None) -> frozenset[str]:

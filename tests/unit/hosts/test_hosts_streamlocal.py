@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from provision.hosts.streamlocal import read_info, send_info_request
+from provision.hosts.streamlocal import read_answer, send_request
 
+SERVER = "Docker/26.1 (linux)"
 INFO = {"ServerVersion": "26.1", "Swarm": {"LocalNodeState": "inactive"}}
 
 
@@ -28,20 +29,24 @@ def answered(raw: bytes | None, *, seconds: float = 5.0) -> dict[str, Any] | Non
     thread.start()
     try:
         channel = cast("Any", ours)
-        send_info_request(channel)
-        return read_info(channel, seconds=seconds)
+        send_request(channel, "/info")
+        answer = read_answer(channel, seconds=seconds)
+        return None if answer is None else {"status": answer.status, "server": answer.server, **answer.body}
     finally:
         thread.join(10)
         theirs.close()
 
 
 def http(status: str, body: bytes) -> bytes:
-    return b"HTTP/1.0 %s\r\nContent-Type: application/json\r\n\r\n%s" % (status.encode(), body)
+    return b"HTTP/1.0 %s\r\nServer: Docker/26.1 (linux)\r\nContent-Type: application/json\r\n\r\n%s" % (
+        status.encode(),
+        body,
+    )
 
 
 def test_the_engines_answer_is_read_whole() -> None:
     padded = {**INFO, "Padding": "x" * 200_000}
-    assert answered(http("200 OK", json.dumps(padded).encode())) == padded
+    assert answered(http("200 OK", json.dumps(padded).encode())) == {"status": 200, "server": SERVER, **padded}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +54,6 @@ def test_the_engines_answer_is_read_whole() -> None:
     [
         b"",
         b"HTTP/1.0 200",
-        http("500 Internal Server Error", json.dumps(INFO).encode()),
         http("200 OK", b'{"ServerVersion": '),
         http("200 OK", b"[]"),
     ],
@@ -60,3 +64,8 @@ def test_what_is_no_answer_is_none(raw: bytes) -> None:
 
 def test_an_engine_that_stays_silent_is_given_up() -> None:
     assert answered(None, seconds=0.1) is None
+
+
+def test_a_refusal_is_an_answer_too() -> None:
+    refused = http("503 Service Unavailable", b'{"message": "no"}')
+    assert answered(refused) == {"status": 503, "server": SERVER, "message": "no"}
