@@ -17,12 +17,12 @@ from pathlib import Path
 
 from bench.site import Site, Target
 from provision.driver import Machine, MachineSpec, Role
+from provision.images.recipes import recipe
 from provision.state.keys import new_host_key
 from provision_nspawn import NspawnDriver
 from provision_nspawn.image import build_image
 from provision_nspawn.layout import DEFAULT_DATA, Layout
 from provision_nspawn.processes import children
-from provision_nspawn.recipes import recipe
 from provision_nspawn.records import read_process
 from provision_nspawn.testing import leftovers, own_namespaces
 

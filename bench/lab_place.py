@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.growth import own_home
+from provision.images.recipes import recipe
 from provision_nspawn import NspawnDriver
 from provision_nspawn.image import build_image
 from provision_nspawn.layout import DEFAULT_DATA, Layout
-from provision_nspawn.recipes import recipe
 from provision_nspawn.testing import leftovers, own_namespaces
 
 _INVENTORIES = Path(__file__).parent.parent / "inventories"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import DeadlineError, DriverError, ProvisionError
+from provision.local.commands import SEARCH_PATH, Commands
 from provision_nspawn import cgroups
-from provision_nspawn.commands import SEARCH_PATH, Commands
 from provision_nspawn.layout import KernelNames, Layout, MachinePaths
 from provision_nspawn.network import NAMESPACES
 from provision_nspawn.options import parse_bind

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from provision.driver import Finding, MachineSpec
 from provision.errors import ProvisionError
-from provision_nspawn.apt_sources import host_sources, image_sources
+from provision.images.recipes import recipe, recipe_names
+from provision.images.tree import source_place
+from provision.local.commands import PACKAGES, SEARCH_PATH, Commands
 from provision_nspawn.boot import systemd_rules
 from provision_nspawn.cgroups import hierarchies
-from provision_nspawn.commands import PACKAGES, SEARCH_PATH, Commands
 from provision_nspawn.kernel import low_limits
 from provision_nspawn.layout import Layout
 from provision_nspawn.network import networks_in_use
 from provision_nspawn.options import NspawnOptions, parse_bind
-from provision_nspawn.recipes import image_names, recipe
 from provision_nspawn.records import clusters, read_cluster
 from provision_nspawn.requests import DEFAULT_IMAGE, CreateRequest
 from provision_nspawn.subnets import choose_subnet
@@ -30,8 +30,9 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LEAST_MEMORY = 128 * 1024**2
 
 
+_PROGRAMS = ("ip", "nft", "systemd-nspawn", "unshare", "setpriv", "nsenter")
 #: what only the building of an image needs
-_BUILDER = "mmdebstrap"
+_BUILDERS = ("mmdebstrap",)
 
 
 def check_host(layout: Layout, *, search_path: str = SEARCH_PATH, builds: bool = True) -> tuple[Finding, ...]:
@@ -59,7 +60,7 @@ def _host_findings(layout: Layout, search_path: str, *, builds: bool) -> Iterato
     if platform.system() != "Linux":
         yield Finding(summary="driver nspawn needs Linux", fix="use another driver, or work in a Linux VM")
         return
-    needed = [name for name in PACKAGES if builds or name != _BUILDER]
+    needed = [*_PROGRAMS, *(_BUILDERS if builds else ())]
     missing = [name for name in needed if shutil.which(name, path=search_path) is None]
     for name in missing:
         yield Finding(summary=f"the program {name!r} is missing", fix=f"apt-get install {PACKAGES[name]}")
@@ -116,12 +117,11 @@ def _image_findings(layout: Layout, specs: Sequence[MachineSpec]) -> Iterator[Fi
         except (ValueError, ProvisionError):
             continue  # said of the spec itself
         if not layout.image(made_of.digest).is_dir():
-            sources = image_sources(made_of.suite, mirror=made_of.mirror, host=host_sources())
-            place = sources[0].split()[1] if sources else "Debian's default mirror"
+            place = source_place(made_of)
             bare = "" if made_of.docker else " without Docker"
             yield Finding(
                 summary=f"will build image {made_of.name}{bare} from {place} first, which takes a minute or so",
-                fix=f"python -m provision_nspawn.image {made_of.name}{' --bare' if bare else ''}",
+                fix=f"provision image build {made_of.name} --tree{' --bare' if bare else ''}",
                 fatal=False,
             )
 
@@ -149,11 +149,11 @@ def _spec_findings(spec: MachineSpec) -> Iterator[Finding]:
         yield Finding(summary=f"{spec.name}: the options of driver nspawn are not valid: {error}")
         return
     image = spec.image or DEFAULT_IMAGE
-    if image not in image_names():
-        close = difflib.get_close_matches(image, image_names(), n=1)
+    if image not in recipe_names():
+        close = difflib.get_close_matches(image, recipe_names(), n=1)
         yield Finding(
             summary=f"nspawn has no image {image!r}",
-            fix=f"image: {close[0]}" if close else f"image: one of {', '.join(image_names())}",
+            fix=f"image: {close[0]}" if close else f"image: one of {', '.join(recipe_names())}",
         )
     for entry in options.bind:
         host = parse_bind(entry)[0]

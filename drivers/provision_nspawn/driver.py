@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provision.driver import Finding, Machine, MachineSpec, MachineState
 from provision.errors import DriverError, ProvisionError
+from provision.local.locks import is_locked
 from provision_nspawn.layout import Layout
-from provision_nspawn.locks import is_locked
 from provision_nspawn.options import NspawnOptions
 from provision_nspawn.processes import is_alive
-from provision_nspawn.records import MachineRecord, machines, read_machine, read_process
+from provision_nspawn.records import MachineRecord, clusters, machines, read_machine, read_process
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -89,6 +90,17 @@ class NspawnDriver:
         text: str = self._call("console", {"cluster": machine.cluster, "name": machine.name})["text"]
         return text
 
+    def images_in_use(self) -> Mapping[str, Sequence[str]]:
+        """The machines of every cluster by the digest of the image that their overlays lie on."""
+        found: dict[str, list[str]] = {}
+        for cluster in clusters(self._layout):
+            for paths in machines(self._layout, cluster):
+                with contextlib.suppress(ProvisionError):  # a damaged record names no image
+                    record = read_machine(paths)
+                    if record is not None:
+                        found.setdefault(record.digest, []).append(record.name)
+        return found
+
     def _call(self, verb: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         # Imported here: looking needs none of it, and `provision ls` shall be quick.
         from provision_nspawn.privileged import call
@@ -162,8 +174,10 @@ def _state(record: MachineRecord, paths: MachinePaths) -> tuple[MachineState, st
 
 if TYPE_CHECKING:
     from provision.driver import Console, Doctor, Driver, Power
+    from provision.images.use import UsesImages
 
     _driver: type[Driver] = NspawnDriver
     _power: type[Power] = NspawnDriver
     _console: type[Console] = NspawnDriver
     _doctor: type[Doctor] = NspawnDriver
+    _uses_images: type[UsesImages] = NspawnDriver

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import ProvisionError
-from provision_nspawn.commands import Commands
+from provision.local.commands import Commands
 
 #: At inotify's default of 128 the 19th machine hangs half booted; at the neighbour table's 1024 a swarm of 50 overflows
 #: it and machines vanish from the network.

@@ -10,8 +10,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from provision.errors import DriverError
+from provision.images.places import SYSTEM_DATA
 
-DEFAULT_DATA = Path("/var/lib/provision")
+DEFAULT_DATA = SYSTEM_DATA
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
@@ -47,12 +48,8 @@ class Layout:
         return MachinePaths(self.cluster(cluster) / _checked(name))
 
     def image(self, digest: str) -> Path:
-        """A finished image: tree/ and recipe.json."""
+        """A finished image: tree/ and image.json."""
         return self.data / "images" / digest
-
-    def half_image(self, digest: str) -> Path:
-        """The same image while it is built."""
-        return self.data / "images" / f".{digest}.building"
 
     def kernel_names(self, cluster: str, machine: str = "") -> KernelNames:
         """Names that differ for every data folder, cluster and machine, so that no two of us share a thing."""

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from provision.driver import HostKeyPair
 from provision.errors import DriverError, ProvisionError
+from provision.images.recipes import recipe
+from provision.local.commands import Commands
 from provision_nspawn.boot import Subject, end, shut_down, start
 from provision_nspawn.cgroups import hierarchies
-from provision_nspawn.commands import Commands
 from provision_nspawn.guest import Overlay, write_identity, write_ssh
 from provision_nspawn.image import build_image
 from provision_nspawn.kernel import raise_limits
@@ -19,7 +20,6 @@ from provision_nspawn.layout import Layout, MachinePaths
 from provision_nspawn.names import resolv_conf
 from provision_nspawn.network import has_default_route, make_namespace, remove_namespace
 from provision_nspawn.processes import is_alive
-from provision_nspawn.recipes import recipe
 from provision_nspawn.records import MachineRecord, read_machine, read_process, write_record
 from provision_nspawn.registry import claim, connect, forget, hold, sweep_if_needed
 from provision_nspawn.requests import CreateRequest

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision_nspawn.commands import SEARCH_PATH, Commands
+from provision.local.commands import SEARCH_PATH, Commands
 from provision_nspawn.layout import KernelNames
 from provision_nspawn.network import has_default_route
 from provision_nspawn.records import ClusterRecord

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from provision_nspawn.commands import Commands
+from provision.local.commands import Commands
 from provision_nspawn.layout import KernelNames
 from provision_nspawn.records import ClusterRecord, MachineRecord
 

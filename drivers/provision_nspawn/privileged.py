@@ -19,11 +19,12 @@ from typing import Any, TypeAlias
 import provision
 import provision_nspawn
 from provision.errors import DeadlineError, DriverError, ProvisionError
+from provision.images.recipes import recipe
+from provision.images.tree import BUILD_SECONDS
+from provision.local.commands import SEARCH_PATH
 from provision_nspawn import machines
-from provision_nspawn.commands import SEARCH_PATH
-from provision_nspawn.image import BUILD_SECONDS, build_image
+from provision_nspawn.image import build_image
 from provision_nspawn.layout import Layout
-from provision_nspawn.recipes import recipe
 from provision_nspawn.registry import sweep_if_needed
 from provision_nspawn.requests import CreateRequest
 

@@ -15,9 +15,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from provision.errors import DriverError, ProvisionError
-from provision_nspawn.commands import Commands
+from provision.local.commands import Commands
+from provision.local.locks import lock, locked, locked_made
 from provision_nspawn.layout import Layout, MachinePaths, mac_address
-from provision_nspawn.locks import lock, locked, locked_made
 from provision_nspawn.names import hosts_text, write_in_place
 from provision_nspawn.nat import ensure_nat, remove_nat
 from provision_nspawn.network import ensure_bridge, networks_in_use, remove_bridge

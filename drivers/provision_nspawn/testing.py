@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from provision.local.commands import Commands
 from provision_nspawn import cgroups
-from provision_nspawn.commands import Commands
 from provision_nspawn.kernel import raise_limits
 from provision_nspawn.layout import Layout
 from provision_nspawn.network import NAMESPACES

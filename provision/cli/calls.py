@@ -82,13 +82,16 @@ def asks(cluster: str, *, yes: bool, always: bool = False) -> Callable[[Plan], N
         if yes or not (gone or always):
             return
         what = ", ".join(gone) if len(gone) <= 12 else f"{', '.join(gone[:12])} and {len(gone) - 12} more"
-        if not _somebody_is_there():
-            raise UsageError(f"this would remove {what}", hint="nobody is there to be asked: add --yes")
-        typer.echo(f"This removes {what}.", err=True)
-        if (
-            typer.prompt(f"Type the cluster's name ({cluster}) to go on", default="", show_default=False, err=True)
-            != cluster
-        ):
-            raise UsageError("that is not its name; nothing was changed")
+        confirm(cluster, asked=f"This removes {what}.", otherwise=f"this would remove {what}")
 
     return agree
+
+
+def confirm(cluster: str, *, asked: str, otherwise: str) -> None:
+    """Have the user type the cluster's name. Raises UsageError for anything else; `otherwise` where nobody can."""
+    if not _somebody_is_there():
+        raise UsageError(otherwise, hint="nobody is there to be asked: add --yes")
+    typer.echo(asked, err=True)
+    answer = typer.prompt(f"Type the cluster's name ({cluster}) to go on", default="", show_default=False, err=True)
+    if answer != cluster:
+        raise UsageError("that is not its name; nothing was changed")

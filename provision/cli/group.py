@@ -7,13 +7,23 @@ than their modules take to import, and one run uses one command.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.models import CommandInfo
+from typer.models import CommandInfo, TyperInfo
+
+
+def add_family(app: typer.Typer, name: str, *functions: Callable[..., None], help: str) -> None:  # noqa: A002 # typer's
+    """Add a command that has commands of its own, such as `provision image ls`; each is named after its function."""
+    declared = typer.Typer()
+    for function in functions:
+        declared.command()(function)
+    family = type("Family", (CommandGroup,), {"declared": declared})
+    group = typer.Typer(cls=family, help=help, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(group, name=name)
 
 
 class CommandGroup(TyperGroup):
@@ -27,7 +37,7 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = _Commands(self.declared.registered_commands)
+        self.commands = _Commands(self.declared)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 # as typer calls it
         """The names, in the order in which they were declared."""
@@ -55,15 +65,14 @@ class CommandGroup(TyperGroup):
 class _Commands(Mapping[str, Any]):
     """Commands by name; one is built when it is first asked for."""
 
-    def __init__(self, declared: Iterable[CommandInfo]) -> None:
-        self._declared = {_name(info): info for info in declared}
+    def __init__(self, declared: typer.Typer) -> None:
+        infos: list[CommandInfo | TyperInfo] = [*declared.registered_commands, *declared.registered_groups]
+        self._declared = {_name(info): info for info in infos}
         self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-            alone.registered_commands.append(self._declared[name])
-            self._built[name] = typer.main.get_command(alone)
+            self._built[name] = _built(self._declared[name])
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -77,12 +86,29 @@ class _Commands(Mapping[str, Any]):
 
     def outline(self, name: str) -> TyperCommand:
         """A command without its options, for lists."""
-        return TyperCommand(name, help=inspect.getdoc(self._declared[name].callback), rich_markup_mode=None)
+        return TyperCommand(name, help=_help(self._declared[name]), rich_markup_mode=None)
 
 
-def _name(info: CommandInfo) -> str:
+def _name(info: CommandInfo | TyperInfo) -> str:
+    if isinstance(info, TyperInfo):
+        return str(info.name)
     assert info.callback is not None
     return info.name or typer.main.get_command_name(info.callback.__name__)
+
+
+def _help(info: CommandInfo | TyperInfo) -> str | None:
+    if isinstance(info, TyperInfo):
+        return str(info.typer_instance.info.help) if info.typer_instance else None
+    return inspect.getdoc(info.callback)
+
+
+def _built(info: CommandInfo | TyperInfo) -> Any:
+    if isinstance(info, TyperInfo):
+        assert info.typer_instance is not None
+        return typer.main.get_group(info.typer_instance)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.registered_commands.append(info)
+    return typer.main.get_command(alone)
 
 
 def _take_as_typed(params: Iterable[Any], *, completing: bool) -> None:

@@ -19,11 +19,11 @@ import pytest
 pytest.register_assert_rewrite("provision.testing")
 
 from provision.driver import HostKeyPair, Machine, MachineSpec, Role  # noqa: E402
+from provision.images.recipes import recipe  # noqa: E402
 from provision.testing import Harness, create_and_kill  # noqa: E402
 from provision_nspawn import NspawnDriver  # noqa: E402
 from provision_nspawn.image import build_image  # noqa: E402
 from provision_nspawn.layout import DEFAULT_DATA, Layout  # noqa: E402
-from provision_nspawn.recipes import recipe  # noqa: E402
 from provision_nspawn.testing import leftovers, own_namespaces, scan_host_key  # noqa: E402
 
 Shell = Callable[[Machine, str], str]

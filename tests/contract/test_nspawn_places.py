@@ -13,9 +13,9 @@ import pytest
 
 import provision
 from provision.driver import Machine
+from provision.images.recipes import recipe
 from provision_nspawn.hello_image import TAG, busybox_of, hello_archive
 from provision_nspawn.layout import DEFAULT_DATA, Layout
-from provision_nspawn.recipes import recipe
 
 REPOSITORY = Path(provision.__file__).parent.parent
 

@@ -22,10 +22,10 @@ import pytest
 from lab_support import Lab, Shared, Up, inventory, user_environment
 
 from provision.driver import Machine
+from provision.images.recipes import Recipe, recipe
 from provision_nspawn import NspawnDriver
 from provision_nspawn.image import build_image
 from provision_nspawn.layout import DEFAULT_DATA, Layout
-from provision_nspawn.recipes import Recipe, recipe
 from provision_nspawn.testing import leftovers, own_namespaces
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -18,9 +18,9 @@ import pytest
 from lab_support import Guest, Lab
 from test_trust import Hosts, User, difference, entry, traces, untouched
 
+from provision.images.recipes import recipe
 from provision_nspawn.image import build_image
 from provision_nspawn.layout import DEFAULT_DATA, Layout
-from provision_nspawn.recipes import recipe
 
 pytestmark = [pytest.mark.images("debian-12", docker=False)]
 

@@ -15,18 +15,17 @@ from pydantic import ValidationError
 
 from provision.driver import HostKeyPair, MachineSpec, MachineState, Role
 from provision.errors import DeadlineError, DriverError
+from provision.local.commands import Commands
+from provision.local.locks import is_locked, lock, locked
 from provision_nspawn import NspawnDriver, cgroups
 from provision_nspawn.boot import Subject, nspawn_argv, systemd_argv
-from provision_nspawn.commands import Commands
 from provision_nspawn.doctor import check_host, check_specs
 from provision_nspawn.guest import Overlay, write_ssh
 from provision_nspawn.hello_image import TAG, hello_archive
 from provision_nspawn.kernel import low_limits, raise_limits
 from provision_nspawn.layout import Layout
-from provision_nspawn.locks import is_locked, lock, locked
 from provision_nspawn.options import NspawnOptions
 from provision_nspawn.processes import boot_id, children, is_alive, kill_all, start_time
-from provision_nspawn.recipes import image_names, recipe
 from provision_nspawn.records import MachineRecord, ProcessRecord, read_machine, write_record
 from provision_nspawn.requests import CreateRequest
 from provision_nspawn.users import Accounts, add_login, find_login
@@ -75,25 +74,6 @@ KEY = HostKeyPair(private="-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n", publi
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         NspawnOptions.model_validate(options)
-
-
-def test_recipe_digest_changes_with_what_is_asked_for_only() -> None:
-    plain = recipe("debian-12")
-    assert plain.digest == recipe("debian-12").digest
-    others = [recipe("debian-13"), recipe("debian-12", docker=False), recipe("debian-12", mirror="http://m.example")]
-    assert len({plain.digest, *(other.digest for other in others)}) == 4
-    assert image_names() == ("debian-12", "debian-13")
-
-
-def test_recipe_of_an_unknown_image_names_a_close_one() -> None:
-    with pytest.raises(DriverError, match="no image 'debian12'") as caught:
-        recipe("debian12")
-    assert "did you mean 'debian-12'?" in caught.value.hint
-
-
-def test_docker_command_is_a_package_of_its_own_in_trixie() -> None:
-    assert "docker-cli" in recipe("debian-13").packages
-    assert not {"docker.io", "docker-cli", "iptables"} & set(recipe("debian-13", docker=False).packages)
 
 
 def test_machine_gets_a_namespace_binds_and_nothing_secret_on_its_command_line(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision_nspawn.apt_sources import Source, host_sources, image_sources, parse_deb822, parse_list
+from provision.images.apt_sources import Source, host_sources, image_sources, parse_deb822, parse_list
 
 DEB822 = """\
 # the archive

@@ -12,15 +12,18 @@ from provision.errors import DeadlineError, DriverError
 #: Debian keeps ip, nft and mount helpers where an ordinary user's PATH does not look.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#: The Debian package of each program that the driver runs.
+#: The Debian package of each program that is run here and not part of every system.
 PACKAGES: Mapping[str, str] = {
     "ip": "iproute2",
-    "nft": "nftables",
-    "systemd-nspawn": "systemd-container",
+    "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
-    "unshare": "util-linux",
-    "setpriv": "util-linux",
+    "newuidmap": "uidmap",
+    "nft": "nftables",
     "nsenter": "util-linux",
+    "qemu-img": "qemu-utils",
+    "setpriv": "util-linux",
+    "systemd-nspawn": "systemd-container",
+    "unshare": "util-linux",
 }
 
 

@@ -1,0 +1,1 @@
+"""This machine: running its programs, and locks on its folders. For drivers and images, which work on it."""
