@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from provision.driver import Machine, MachineSpec, Power
 from provision.errors import HostKeyError, PlanError, ProvisionError, UnreachableError
+from provision.execution import first_boot
 from provision.execution.scheduler import Outcome
 from provision.execution.settle import node_version, settled
 from provision.execution.world import World
@@ -14,6 +16,7 @@ from provision.hosts.changes import due
 from provision.hosts.changes.firewall import members_of
 from provision.hosts.connect import LoginRefusedError
 from provision.hosts.facts import HostFacts
+from provision.hosts.host import Host
 from provision.hosts.release import fragments
 from provision.planning.actions import Adopt, Configure, Create, Destroy, Forget, Reach, Release, Start
 from provision.planning.checks import host_problems
@@ -75,21 +78,36 @@ def _record(world: World, spec: MachineSpec, machine: Machine) -> None:
 
 
 def reach(world: World, wanted: Wanted, action: Reach, say: Say) -> Outcome:
-    """Wait for SSH and probe. What the probe contradicts is found here, before anything is changed."""
+    """Wait for SSH and for the end of the first boot, and probe. What the probe contradicts is found here, before
+    anything is changed."""
     spec = wanted.spec(action.machine)
     machine = world.machines[action.machine]
-    session = world.open(
-        machine,
-        seconds=world.ssh.connect_timeout,
-        images=bool(wanted.archives),
-        spec=spec,
-        boots=action.boots,
-        waiting=say,
-    )
+    driver = world.drivers[machine.driver]
+    notes: list[str] = []
+
+    def set_up(host: Host) -> None:
+        if machine.first_boot == first_boot.CLOUD_INIT:
+            console = partial(first_boot.console_of, driver, machine)
+            notes.append(first_boot.finish(host, fatal=action.boots, say=say, console=console))
+
+    try:
+        session = world.open(
+            machine,
+            seconds=world.ssh.connect_timeout,
+            images=bool(wanted.archives),
+            spec=spec,
+            boots=action.boots,
+            waiting=say,
+            first=set_up,
+        )
+    except (UnreachableError, LoginRefusedError) as silent:
+        if action.boots:
+            silent.detail += first_boot.tail(first_boot.console_of(driver, machine))
+        raise
     problems = host_problems(wanted, spec, session.facts)
     if problems:
         raise PlanError(tuple(problems))
-    return Outcome(changed=False)
+    return Outcome(changed=False, note="; ".join(note for note in notes if note))
 
 
 def configure(world: World, wanted: Wanted, action: Configure, say: Say) -> Outcome:

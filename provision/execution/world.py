@@ -86,8 +86,12 @@ class World:
         spec: MachineSpec | None = None,
         boots: bool = False,
         waiting: Callable[[str], None] = lambda _: None,
+        first: Callable[[Host], None] = lambda _: None,
     ) -> Session:
-        """Connect to a machine and probe it. One session a machine: an open one is returned as it is."""
+        """Connect to a machine and probe it. One session a machine: an open one is returned as it is.
+
+        `first` is done on the new connection, before the probe.
+        """
         known = self.sessions.get(machine.name)
         if known is not None and known.usable:
             known.wake()
@@ -116,6 +120,7 @@ class World:
             target, trust, seconds=seconds, boots=boots, stop=self.stop.is_set, waiting=waiting
         )
         try:
+            first(host)
             facts = host.probe(images=images)
         except BaseException:
             host.close()

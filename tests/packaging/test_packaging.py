@@ -117,7 +117,17 @@ def test_installed_wheel_writes_an_inventory_that_it_takes(driver: str, installe
     assert "cluster 'shop', 5 machines" in run(installed / "provision", "validate", cwd=tmp_path)
 
 
-def test_installed_driver_knows_its_images(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_knows_its_images(installed: Path, tmp_path: Path) -> None:
     """The recipes are a data file beside the code."""
-    code = "from provision_nspawn.recipes import image_names; print(*image_names())"
+    code = "from provision.images.recipes import recipe_names; print(*recipe_names())"
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == ["debian-12", "debian-13"]
+
+
+def test_installed_wheel_has_the_cloud_init_templates(installed: Path, tmp_path: Path) -> None:
+    """They stand at the top of the source tree, and lie in the package in a wheel."""
+    code = (
+        "from provision.cloudinit.seed import Identity, Nic, render\n"
+        "seed = render(Identity(name='lab-worker-1', instance_id='i-1', nics=(Nic(mac='52:54:00:00:00:01'),)))\n"
+        "print(all((seed.user_data, seed.meta_data, seed.network_config)))"
+    )
+    assert run(installed / "python", "-c", code, cwd=tmp_path).split() == ["True"]
