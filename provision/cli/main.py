@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from provision import __version__
-from provision.cli import converge, grow, reach, records, show, write
+from provision.cli import converge, diagnose, grow, image, reach, records, show, snapshot, write
 from provision.cli.group import CommandGroup
 from provision.errors import ProvisionError
 
@@ -19,7 +19,7 @@ from provision.errors import ProvisionError
 INTERRUPTED = 130
 
 commands = typer.Typer()
-for module in (converge, grow, show, reach, write, records):
+for module in (converge, grow, show, reach, write, records, diagnose, image, snapshot):
     module.register(commands)
 
 
@@ -63,6 +63,8 @@ def main() -> None:
     """Run the command line; never returns."""
     # what imports make stays; to look through it again and again while they run finds nothing
     gc.set_threshold(50_000)
+    # pydantic would read the metadata of every installed package to look for plugins
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if "_PROVISION_COMPLETE" in os.environ:
         # typer would import it to render what completion says of a command, which is plain text
         sys.modules["rich"] = None  # type: ignore[assignment]
