@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from provision.errors import CommandError
 from provision.execution.scheduler import Outcome
@@ -21,9 +22,15 @@ Say = Callable[[str], None]
 
 def load(world: World, wanted: Wanted, action: LoadImages, say: Say) -> Outcome:
     """Send the archives whose images the engine lacks; remember on an adopted host which were not there before."""
-    session = world.session(action.machine)
+    archives = {path: wanted.archives[path] for path in action.archives}
+    return load_archives(world, action.machine, archives, say)
+
+
+def load_archives(world: World, machine: str, archives: Mapping[Path, frozenset[str]], say: Say) -> Outcome:
+    """The same for archives with the ids that an engine may give their images."""
+    session = world.session(machine)
     present = session.engine.image_ids()
-    missing = [path for path in action.archives if not wanted.archives[path] & present]
+    missing = [path for path, ids in archives.items() if not ids & present]
     if not missing:
         return Outcome(changed=False, note="already there")
     tags = session.engine.image_tags().keys()
@@ -32,7 +39,7 @@ def load(world: World, wanted: Wanted, action: LoadImages, say: Say) -> Outcome:
         say(path.name)
         loaded += session.engine.load_image(path)
     session.changed()
-    if world.adopts(world.machines[action.machine].driver):
+    if world.adopts(world.machines[machine].driver):
         ours = [name for name in loaded if name not in tags]
         lines = command("printf", "%s\\n", *ours)
         body = f"mkdir -p {DIRECTORY}\n{lines} >>{LOADED_IMAGES}"
