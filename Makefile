@@ -74,10 +74,9 @@ unit: test-packages ## The tests that need no host
 	$(BIN)/pytest -q -n 2 tests/unit tests/cli
 
 .PHONY: test
-test: check test-packages test-images ## Everything: checks, unit tests, the main job on real hosts and in real machines
+test: check test-packages test-images ## Everything: checks, unit tests, the main job on real hosts
 	$(BIN)/pytest -q -n 2 tests/unit tests/cli
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/packaging tests/contract tests/lab
-	$(BIN)/pytest -q tests/vm
 
 .PHONY: test-vm
 test-vm: test-packages test-images ## Real virtual machines: libvirt, cloud-init, snapshots, warm clones

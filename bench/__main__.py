@@ -12,10 +12,11 @@ from bench.report import REPORT, render
 from bench.results import read, store
 from bench.smoke import smoke
 from bench.startup import startup
+from bench.targets import MACHINES
 from bench.work import CONTENDERS, work
 
 #: `all` measures these, each in a process of its own, which takes its namespaces along when it ends
-_ALL = ("work", "lab", "growth", "startup")
+_ALL = ("work", "lab", "vm", "growth", "startup")
 
 
 def main() -> int:
@@ -28,6 +29,10 @@ def main() -> int:
         from bench.lab_parts import lab_parts
 
         store("lab", *lab_parts(given.rounds, say=_say))
+    elif given.what == "vm":
+        from bench.vm import vm
+
+        store("vm", *vm(given.machines, given.rounds, say=_say))
     elif given.what == "growth":
         _growth(given)
     elif given.what == "startup":
@@ -84,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--contender", action="append", choices=list(CONTENDERS), help="may be given again; all")
 
     one = commands.add_parser("lab", help="`provision up inventories/lab.yml`, and its unavoidable parts")
+    one.add_argument("--rounds", type=int, default=5)
+
+    one = commands.add_parser("vm", help="virtual machines, by virt-lightning and by provision, until they answer")
+    one.add_argument("--machines", type=int, default=MACHINES)
     one.add_argument("--rounds", type=int, default=5)
 
     one = commands.add_parser("growth", help="provision alone, on real and on simulated hosts")

@@ -18,6 +18,9 @@ _TEMPLATE = Path(__file__).with_name("performance.md.j2")
 _US = "provision"
 #: who is in the tables, in this order, and how they are called in a sentence
 _NAMES = {"script": "the script", "pyinfra": "pyinfra", "ansible": "Ansible"}
+#: the same of those who make virtual machines
+_THEIRS = "virt-lightning"
+_VM = {_THEIRS: _THEIRS, "cold": "provision, `boot: cold`", "warm": "provision, `boot: warm`"}
 _COMMANDS = {
     "help": "`provision --help`",
     "completion": "completion, as bash asks for it",
@@ -39,6 +42,7 @@ def render(results: Mapping[str, Result]) -> str:
         "again": _of(values, "work", lambda value: contest(value, "again", targets.AGAIN)),
         "paths": _of(values, "work", paths),
         "lab": _of(values, "lab", lab),
+        "vm": _of(values, "vm", vm),
         "growth": _of(values, "growth", growth),
         "startup": _of(values, "startup", startup),
         "memory": _of(values, "work", memory),
@@ -112,6 +116,28 @@ def lab(value: Mapping[str, Any]) -> str:
         f" {whole / total:.2f} times the sum of the unavoidable parts. The median run:\n\n"
         f"{_account(value['run'], value['page'])}\n\n"
         f"The parts by themselves:\n\n{_table(('part', 'median, s', 'smallest–largest'), parts)}"
+    )
+
+
+def vm(value: Mapping[str, Any]) -> str:
+    """Medians, and provision's ratio to virt-lightning, cold and warm; judged at the number that is asked for."""
+    theirs = value["seconds"][_THEIRS]
+    rows: list[Sequence[str]] = []
+    for name, seconds in value["seconds"].items():
+        taken = (_VM[name], f"{statistics.median(seconds):.2f}", _span(seconds))
+        if name == _THEIRS:
+            rows.insert(0, (*taken, "–", "–", "–", "–"))
+            continue
+        found, least, most = ratio(seconds, theirs)
+        bound = targets.VM[name]
+        judged = targets.verdict(found <= bound) if value["machines"] == targets.MACHINES else "–"
+        rows.append((*taken, f"**{found:.2f}**", f"{least:.2f}–{most:.2f}", f"{bound:g}", judged))
+    head = ("", "median, s", "smallest–largest", "ratio of medians", "pair by pair", "shall be at most", "target")
+    busy = f", {value['busy']} turns begun on a busy machine" if value["busy"] else ""
+    return (
+        f"{value['machines']} machines, {len(theirs)} rounds{busy}; measured {value['measured']}:\n\n"
+        f"{_table(head, rows)}\n\n"
+        f"The first warm run, which made what the others were cloned from: {value['template']:.2f} s."
     )
 
 

@@ -23,9 +23,7 @@ _API = "1.43"
 _CREATED = "2024-01-01T00:00:00.000000000Z"
 _MANAGEMENT_PORT = 2377
 #: how an engine refuses `GET /swarm`
-_OUTSIDE = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to join one.'
-)
+_OUTSIDE = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to join one.'
 _WORKER = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state."
 #: what every engine lists of itself; it makes an answer about a node as long as a real one
 _PLUGINS = [

@@ -11,6 +11,10 @@ WORK = {
     50: {"script": 0.9, "pyinfra": 0.65, "ansible": 0.12},
 }
 AGAIN = {10: {"pyinfra": 0.5}, 50: {"pyinfra": 0.4}}
+#: by how virtual machines are made, at most, of virt-lightning's time
+VM = {"cold": 0.9, "warm": 0.3}
+#: the number of virtual machines at which that is judged
+MACHINES = 3
 #: milliseconds, under
 STARTUP = {"help": 200.0, "completion": 200.0, "ls": 1000.0}
 #: the size at which `ls` and the memory are judged

@@ -54,14 +54,19 @@ class LibvirtDriver:
         return tuple(doctor.findings(self._settings))
 
     def discover(self, cluster: str) -> Sequence[Machine]:
-        """Every machine of the cluster, by name; `details["problem"]` says what is half-made."""
+        """Every machine of the cluster, by name; `details["problem"]` says what is half-made.
+
+        A template that a killed run left is told only where it is all that there is: it goes with the last machine.
+        """
         conn = self._connection()
         from provision_libvirt.connection import translated
         from provision_libvirt.describe import machine_of
-        from provision_libvirt.metadata import owned
+        from provision_libvirt.metadata import is_machine, owned
 
         with translated(f"cannot list the machines of cluster {cluster!r}"):
-            return tuple(machine_of(found, self._uri) for found in owned(conn, cluster))
+            found = owned(conn, cluster)
+            machines = [each for each in found if is_machine(each, cluster)] or found
+            return tuple(machine_of(each, self._uri) for each in machines)
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make and start it; returns when it runs, before it answers. The first of an image uploads the image."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 NAMESPACE = "urn:provision:1"
 _PREFIX = "provision"
 
+#: what `Mark.boot` says of a domain that is no machine, but is saved for warm machines to be cloned from
+TEMPLATE = "template"
+
 ET.register_namespace(_PREFIX, NAMESPACE)
 
 
@@ -106,6 +109,11 @@ def write(domain: libvirt.virDomain, mark: Mark) -> None:
 def owned(conn: libvirt.virConnect, cluster: str | None = None) -> tuple[Owned, ...]:
     """The domains of a cluster, by name; without one, all that are ours. Raises libvirt's error."""
     return tuple(sorted(_owned(conn, cluster), key=lambda each: each.name))
+
+
+def is_machine(found: Owned, cluster: str) -> bool:
+    """Whether it is a machine of the cluster, and not a template that machines are cloned from."""
+    return found.mark.cluster == cluster and found.mark.boot != TEMPLATE
 
 
 def to_element(mark: Mark) -> ET.Element:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from provision_libvirt.connection import translated
 from provision_libvirt.locks import hypervisor
 from provision_libvirt.makers import this_process
-from provision_libvirt.metadata import Mark, owned, read, write
+from provision_libvirt.metadata import Mark, is_machine, owned, read, write
 from provision_libvirt.names import console_volume
 from provision_libvirt.networks import remove_entries, remove_own_network
 from provision_libvirt.objects import find_domain, missing
@@ -58,12 +58,20 @@ def release(conn: libvirt.virConnect, mark: Mark, others: Sequence[Mark]) -> Non
 
 
 def _forget(conn: libvirt.virConnect, domain: libvirt.virDomain, name: str, mark: Mark) -> None:
-    """What it shares, as far as nobody else needs it, and last its definition."""
-    others = [each.mark for each in owned(conn) if each.name != name]
+    """What it shares, as far as nobody else needs it, and last its definition.
+
+    Templates are none of a cluster's machines: a killed run left them, and they go with the last one.
+    """
     remove_entries(conn, name, mark.nics)
-    if not any(other.cluster == mark.cluster for other in others):
+    others = [each for each in owned(conn) if each.name != name]
+    if not any(is_machine(other, mark.cluster) for other in others):
+        for template in [other for other in others if other.mark.cluster == mark.cluster]:
+            others.remove(template)
+            clear(conn, template.domain, template.mark)
+            release(conn, template.mark, [mark, *(other.mark for other in others)])
+            _undefine(template.domain)
         remove_own_network(conn, mark.cluster)
-    release(conn, mark, others)
+    release(conn, mark, [other.mark for other in others])
     _undefine(domain)
 
 

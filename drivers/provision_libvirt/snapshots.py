@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from provision.driver import Snapshot
 from provision.errors import DriverError, ProvisionError
 from provision_libvirt.connection import translated
-from provision_libvirt.metadata import owned
+from provision_libvirt.locks import hypervisor
+from provision_libvirt.metadata import TEMPLATE, Owned, owned
+from provision_libvirt.networks import add_entries, ensure_networks
 from provision_libvirt.parallel import at_once
 from provision_libvirt.snapshot_xml import Part, has_agent, parse, render
+from provision_libvirt.storage import ensure_pool, place_named
 
 if TYPE_CHECKING:
     import libvirt
@@ -40,7 +43,7 @@ Domains = Mapping[str, Any]  # machine name to libvirt.virDomain
 def list_(conn: libvirt.virConnect, cluster: str) -> tuple[Snapshot, ...]:
     """The cluster's snapshots, the oldest first; one that a killed run left by half lacks machines."""
     found: dict[str, dict[str, Part]] = {}
-    for machine, domain in _domains(conn, cluster).items():
+    for machine, domain in _domains(_machines(conn, cluster)).items():
         for part in _parts(domain, cluster):
             found.setdefault(part.name, {})[machine] = part
     snapshots = [_snapshot(name, parts) for name, parts in found.items()]
@@ -53,7 +56,7 @@ def save(conn: libvirt.virConnect, cluster: str, name: str) -> Snapshot:
     They run again in any case, and after a failure nothing is left of the snapshot. Raises DriverError where there is
     one of this name, or a machine neither runs nor is off.
     """
-    domains = _domains(conn, cluster, complete=True)
+    domains = _complete(_machines(conn, cluster))
     if not domains:
         raise DriverError(f"cluster {cluster!r} has no machine that could be saved")
     _require_no(name, domains)
@@ -84,10 +87,12 @@ def restore(conn: libvirt.virConnect, cluster: str, name: str) -> None:
     Those that are back wait for the last one, paused. When one cannot be put back they stay so: no machine goes on
     beside one of another time. Safe to run again.
     """
-    domains = _domains(conn, cluster, complete=True)
+    machines = _machines(conn, cluster)
+    domains = _complete(machines)
     parts = {machine: _part(domain, cluster, name) for machine, domain in domains.items()}
     there = {machine: part for machine, part in parts.items() if part is not None}
     _require_same(name, cluster, domains, there)
+    _ensure_surroundings(conn, machines)
     try:
         at_once(
             "putting back", _each(domains, lambda m, domain: _put_back(m, domain, there[m])), seconds=_MEMORY_SECONDS
@@ -106,20 +111,27 @@ def restore(conn: libvirt.virConnect, cluster: str, name: str) -> None:
 
 def remove(conn: libvirt.virConnect, cluster: str, name: str) -> None:
     """Forget it on every machine that has its part. Gone already is fine."""
-    domains = _domains(conn, cluster)
+    domains = _domains(_machines(conn, cluster))
     have = {machine: domain for machine, domain in domains.items() if _part(domain, cluster, name) is not None}
     at_once("forgetting", _each(have, lambda m, domain: _forget(m, domain, name)), seconds=_FORGET_SECONDS)
 
 
-def _domains(conn: libvirt.virConnect, cluster: str, *, complete: bool = False) -> dict[str, Any]:
-    """The cluster's domains by machine. Raises DriverError where `complete` and one is made by half: it has no disk to
-    speak of."""
+def _machines(conn: libvirt.virConnect, cluster: str) -> tuple[Owned, ...]:
+    """The cluster's machines; what others are cloned from is none."""
     with translated(f"the machines of cluster {cluster!r} cannot be listed"):
-        found = owned(conn, cluster)
-    unmade = [each.name for each in found if not each.mark.made]
-    if complete and unmade:
+        return tuple(each for each in owned(conn, cluster) if each.mark.boot != TEMPLATE)
+
+
+def _domains(machines: Sequence[Owned]) -> dict[str, Any]:
+    return {each.name: each.domain for each in machines}
+
+
+def _complete(machines: Sequence[Owned]) -> dict[str, Any]:
+    """Raises DriverError where one of them is made by half: it has no disk to speak of."""
+    unmade = [each.name for each in machines if not each.mark.made]
+    if unmade:
         raise DriverError(f"{', '.join(unmade)}: made by half", hint="finish it first: provision up, or provision rm")
-    return {each.name: each.domain for each in found}
+    return _domains(machines)
 
 
 def _each(domains: Domains, call: Callable[[str, Any], Result]) -> dict[str, Callable[[], Result]]:
@@ -178,6 +190,15 @@ def _require_same(name: str, cluster: str, domains: Domains, parts: Mapping[str,
             detail="\n".join(f"    {problem}" for problem in problems),
             hint=f"it can only be removed: provision snapshot rm {name} -c {cluster}",
         )
+
+
+def _ensure_surroundings(conn: libvirt.virConnect, machines: Sequence[Owned]) -> None:
+    """A reboot of the hypervisor may have left pool and networks down, which a machine needs to be restored."""
+    with translated("what the machines need cannot be started"), hypervisor(conn.getURI()):
+        for each in machines:
+            ensure_pool(conn, place_named(conn, each.mark.pool))
+            ensure_networks(conn, each.mark)
+            add_entries(conn, each.name, each.mark.nics)
 
 
 # --- standing still and going on ---

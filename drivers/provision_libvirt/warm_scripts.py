@@ -66,6 +66,16 @@ rmdir /run/provision-zero
 sync
 """
 
+#: sshd, and docker by its socket: who asks that before docker is up is kept waiting, not turned away
+_START = f"""\
+read -r units <{_UNITS}
+now=
+for unit in $units; do
+    case "$unit $units" in 'docker.service '*docker.socket*) ;; *) now="$now $unit" ;; esac
+done
+[ -z "$now" ] || systemctl start $now
+[ -z "$units" ] || systemctl --no-block start $units"""
+
 
 def become(identity: Identity, *, now: float, machine_id: str, randomness: bytes) -> str:
     """What makes a clone the machine of this identity.
@@ -87,8 +97,7 @@ def become(identity: Identity, *, now: float, machine_id: str, randomness: bytes
             *_secret_file("/etc/ssh/ssh_host_ed25519_key", identity.host_key.private.rstrip("\n") + "\n"),
             *_file("/etc/ssh/ssh_host_ed25519_key.pub", identity.host_key.public.strip() + "\n"),
             *_authorized_keys(identity),
-            f"read -r units <{_UNITS}",
-            '[ -z "$units" ] || systemctl start $units',
+            _START,
             "systemctl --no-block restart systemd-journald.service",
         )
     )

@@ -25,7 +25,7 @@ from provision_libvirt.domain_xml import domain_xml
 from provision_libvirt.guest_agent import GuestAgent
 from provision_libvirt.locks import hypervisor, locked
 from provision_libvirt.makers import this_process
-from provision_libvirt.metadata import Mark
+from provision_libvirt.metadata import TEMPLATE, Mark
 from provision_libvirt.names import console_volume, disk_volume, domain_uuid, seed_volume
 from provision_libvirt.objects import find_domain, find_pool, find_volume
 from provision_libvirt.removing import destroy
@@ -114,7 +114,7 @@ def template_settings(claim: Claim, key: str) -> DomainSettings:
     mark = Mark(
         cluster=spec.cluster,
         image=claim.request.image.name,
-        boot="template",
+        boot=TEMPLATE,
         pool=place.pool,
         volumes=(first, seed),
         bases=claim.mark.bases,

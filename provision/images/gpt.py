@@ -49,9 +49,10 @@ def partition_table(
     for partition in partitions:
         at = (partition.number - 1) * _ENTRY_BYTES
         entries[at : at + _ENTRY_BYTES] = _entry(partition)
-    first = _header(entries, disk, here=1, there=sectors - 1, table=2, sectors=sectors)
-    last = _header(entries, disk, here=sectors - 1, there=1, table=sectors - BEHIND, sectors=sectors)
-    return _protective(boot_code, sectors) + first + bytes(entries), bytes(entries) + last
+    whole = bytes(entries)
+    first = _header(whole, disk, here=1, there=sectors - 1, table=2, sectors=sectors)
+    last = _header(whole, disk, here=sectors - 1, there=1, table=sectors - BEHIND, sectors=sectors)
+    return _protective(boot_code, sectors) + first + whole, whole + last
 
 
 def _check(partitions: Sequence[Partition], sectors: int) -> None:

@@ -134,9 +134,7 @@ def _kernel(table: dict[str, Any]) -> str:
     machine = platform.machine()
     kernel: str | None = table["kernel"].get(machine)
     if kernel is None:
-        raise DriverError(
-            f"no disk can be built on {machine}", hint=f"disks are built on {', '.join(table['kernel'])}"
-        )
+        raise DriverError(f"no disk can be built on {machine}", hint=f"disks are built on {', '.join(table['kernel'])}")
     return kernel
 
 

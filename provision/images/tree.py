@@ -43,10 +43,12 @@ def finish_tree(made_of: Recipe, tree: Path) -> None:
     for name in ("etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id"):
         (tree / name).unlink(missing_ok=True)
     (tree / "etc/machine-id").write_text("")
-    units = tree / "etc/systemd/system"
-    for unit in made_of.masks:
-        (units / unit).unlink(missing_ok=True)
-        (units / unit).symlink_to("/dev/null")
+    for name in made_of.masks:
+        # a generator is named with its folder
+        path = tree / "etc/systemd" / (name if "/" in name else f"system/{name}")
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to("/dev/null")
     write_files(tree, made_of.files)
 
 

@@ -96,7 +96,8 @@ def vm_inventory(
 ) -> str:
     """An inventory's text: one manager and so many workers, small. `options` are further lines of the driver's."""
     # where nothing helps a processor to pretend to be another, and others want it too, a boot takes minutes
-    text = f"name: {name}\ndriver: libvirt\nssh: {{connect_timeout: 8m}}\ndrivers:\n  libvirt:\n    ephemeral: true\n{_indented(options, 4)}"
+    text = f"name: {name}\ndriver: libvirt\nssh: {{connect_timeout: 8m}}\n"
+    text += f"drivers:\n  libvirt:\n    ephemeral: true\n{_indented(options, 4)}"
     text += f"machines:\n  manager:\n    role: manager\n    count: 1\n{_indented(SMALL, 4)}{_indented(manager, 4)}"
     if workers:
         text += f"  worker:\n    role: worker\n    count: {workers}\n{_indented(SMALL, 4)}{_indented(worker, 4)}"

@@ -64,7 +64,14 @@ def section(text: str, title: str) -> str:
 
 def test_without_results_every_table_says_so() -> None:
     text = render({})
-    for title in ("The work", "Nothing to do", "The lab, from nothing", "Growth", "Start-up and memory"):
+    for title in (
+        "The work",
+        "Nothing to do",
+        "The lab, from nothing",
+        "Virtual machines, from nothing",
+        "Growth",
+        "Start-up and memory",
+    ):
         assert "Not measured yet" in section(text, title)
 
 
@@ -112,6 +119,20 @@ def test_the_lab_stands_against_the_sum_of_its_parts() -> None:
     text = section(render({"lab": result("lab", value)}), "The lab, from nothing")
     assert "**10.00 s**, the median of 3 runs (9.00–12.00); 2.00 times the sum" in text
     assert rows(text, "| **together**") == [["**together**", "**5.00**", ""]]
+
+
+@pytest.mark.parametrize(("machines", "judged"), [(3, ["met", "missed"]), (1, ["–", "–"])])
+def test_virtual_machines_are_judged_against_virt_lightning_at_their_number(machines: int, judged: list[str]) -> None:
+    seconds = {"cold": [80.0, 90.0, 60.0], "virt-lightning": [100.0, 100.0, 120.0], "warm": [40.0, 40.0, 40.0]}
+    value = {"machines": machines, "template": 70.0, "seconds": seconds, "busy": 1, "measured": "today"}
+    text = section(render({"vm": result("vm", value)}), "Virtual machines, from nothing")
+    assert f"{machines} machines, 3 rounds, 1 turns begun on a busy machine; measured today" in text
+    assert rows(text, "| virt-lightning | 100")[0][1:] == ["100.00", "100.00–120.00", "–", "–", "–", "–"]
+    assert rows(text, "| provision, `boot: cold`")[0][1:] == [
+        *("80.00", "60.00–90.00", "**0.80**", "0.50–0.90", "0.9", judged[0])
+    ]
+    assert rows(text, "| provision, `boot: warm`")[0][3:] == ["**0.40**", "0.33–0.40", "0.3", judged[1]]
+    assert "cloned from: 70.00 s" in text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from provision.driver import MachineSpec, MachineState
 from provision.errors import DriverError
 from provision_libvirt import LibvirtDriver, networks
 from provision_libvirt.creating import create
-from provision_libvirt.metadata import owned
+from provision_libvirt.metadata import TEMPLATE, owned, read, write
 from provision_libvirt.removing import destroy
 
 Spec = Callable[..., MachineSpec]
@@ -348,6 +349,32 @@ def test_half_made_machine_cannot_be_switched(held: Any, spec: Spec) -> None:
         with pytest.raises(DriverError, match="only half made"):
             act(found)
     driver().destroy(found)
+
+
+def test_template_of_a_killed_run_goes_with_the_last_machine(held: Any, spec: Spec, leftovers: Leftovers) -> None:
+    for number in (1, 2, 3):
+        create(held, spec(number))
+    template = held.lookupByName("lab-node-3")
+    mark = read(template)
+    assert mark is not None
+    write(template, replace(mark, boot=TEMPLATE, made=False, nics=(), bases=(*mark.bases, "provision-more.qcow2")))
+    assert [machine.name for machine in driver().discover("lab")] == ["lab-node-1", "lab-node-2"]
+    destroy(held, "lab", "lab-node-1")
+    assert "domain lab-node-3" in leftovers()
+    destroy(held, "lab", "lab-node-2")
+    assert not leftovers()
+
+
+def test_template_that_is_all_there_is_can_be_removed(held: Any, spec: Spec, leftovers: Leftovers) -> None:
+    create(held, spec())
+    template = held.lookupByName("lab-node-1")
+    mark = read(template)
+    assert mark is not None
+    write(template, replace(mark, boot=TEMPLATE, made=False))
+    (found,) = driver().discover("lab")
+    assert found.state is MachineState.ERROR
+    driver().destroy(found)
+    assert not leftovers()
 
 
 def test_connection_is_shared_by_threads(held: Any) -> None:

@@ -47,12 +47,17 @@ class Hypervisor:
         self.calls: list[tuple[str, str]] = []
         self.fails: set[tuple[str, str]] = set()
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
     def listAllDomains(self, flags: int) -> list[Spied]:  # noqa: N802 # libvirt's
         return [Spied(domain, self.calls, self.fails) for domain in self.real.listAllDomains(flags)]
 
-    def machine(self, name: str, *, cluster: str = "lab", made: bool = True, runs: bool = True) -> Any:
+    def machine(
+        self, name: str, *, cluster: str = "lab", made: bool = True, runs: bool = True, boot: str = "cold"
+    ) -> Any:
         domain = self.real.defineXML(DOMAIN.format(name))
-        metadata.write(domain, Mark(cluster=cluster, made=made))
+        metadata.write(domain, Mark(cluster=cluster, made=made, boot=boot, pool="default-pool"))
         if runs:
             domain.create()
         return domain
@@ -176,6 +181,21 @@ def test_what_is_made_by_half_or_paused_cannot_be_saved(hypervisor: Hypervisor) 
     hypervisor.machine("lab-worker-2", made=False, runs=False)
     with pytest.raises(DriverError, match="lab-worker-2: made by half"):
         snapshots.save(hypervisor, "lab", "base")
+
+
+def test_a_template_is_no_machine_of_the_cluster(hypervisor: Hypervisor) -> None:
+    hypervisor.machine("lab-worker-1")
+    hypervisor.machine("lab-warm-0", made=False, runs=False, boot=metadata.TEMPLATE)
+    assert snapshots.save(hypervisor, "lab", "base").machines == ("lab-worker-1",)
+
+
+def test_what_a_reboot_of_the_hypervisor_left_down_is_started_for_a_restore(hypervisor: Hypervisor) -> None:
+    hypervisor.machine("lab-worker-1")
+    snapshots.save(hypervisor, "lab", "base")
+    pool = hypervisor.real.storagePoolLookupByName("default-pool")
+    pool.destroy()
+    snapshots.restore(hypervisor, "lab", "base")
+    assert pool.isActive()
 
 
 def test_to_remove_what_is_gone_is_fine(hypervisor: Hypervisor) -> None:
