@@ -80,7 +80,7 @@ test: check test-packages test-images ## Everything: checks, unit tests, the mai
 
 .PHONY: test-vm
 test-vm: test-packages test-images ## Real virtual machines: libvirt, cloud-init, snapshots, warm clones
-	$(BIN)/pytest -q tests/vm
+	$(BIN)/pytest -q tests/images tests/vm
 
 # before the tests: inside their namespaces there is no way out to a mirror
 .PHONY: test-images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,11 +92,15 @@ def first_answers(site: VmSite, contender: VmContender, *, going: Callable[[], N
         going()
         _not_after(deadline, f"{contender.name}: {len(doors)} of {site.machines} machines have an address")
         time.sleep(5 * _EVERY)
+    over = threading.Event()
     with ThreadPoolExecutor(site.machines) as pool:
-        return max(pool.map(lambda door: _answered(door, going, deadline), doors))
+        try:
+            return max(pool.map(lambda door: _answered(door, going, over, deadline), doors))
+        finally:
+            over.set()  # the pool's end waits for its threads, also when this one is told to end
 
 
-def _answered(door: Door, going: Callable[[], None], deadline: float) -> float:
+def _answered(door: Door, going: Callable[[], None], over: threading.Event, deadline: float) -> float:
     """sshd's banner is waited for first: an ssh of its own for each look would be work that is measured too."""
     while True:
         going()
@@ -103,7 +108,8 @@ def _answered(door: Door, going: Callable[[], None], deadline: float) -> float:
         if not last:
             return time.monotonic()
         _not_after(deadline, f"{door.name} does not answer: {last}")
-        time.sleep(_EVERY)
+        if over.wait(_EVERY):
+            raise RuntimeError(f"{door.name} is not waited for any more: {last}")
 
 
 def _banner(address: str) -> str:

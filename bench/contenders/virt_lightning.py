@@ -27,8 +27,9 @@ _MAKERS = ("genisoimage", "mkisofs")
 
 
 class VirtLightning:
-    """As its own documentation has it, but for addresses that are told, so that they are known from outside, and the
-    NoCloud format of its seed, since the image looks for no other of its two.
+    """As its own documentation has it, but for addresses that are told, so that they are known from outside, and a seed
+    that the image finds: in the format NoCloud, and on a disk. The image has the drivers of a CD-ROM as
+    modules, which are loaded after cloud-init has looked for a seed.
     """
 
     name = "virt-lightning"
@@ -63,6 +64,7 @@ class VirtLightning:
                 "disks": [{"size": DISK}],
                 "networks": [{"ipv4": address}],
                 "metadata_format": {"provider": "nocloud"},
+                "meta_data_media_type": "disk",
             }
             for name, address in _addresses(site)
         ]

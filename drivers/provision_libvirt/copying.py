@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from provision.errors import DriverError
 from provision_libvirt.storage import Place, make_volume, upload
 from provision_libvirt.uri import parse
 
@@ -24,7 +26,7 @@ def fill_volume(conn: libvirt.virConnect, place: Place, name: str, source: Path)
     """A volume with the file's content, for root and QEMU only. One of this name is replaced."""
     volume = make_volume(conn, place, name, size=0, form="raw")
     path = Path(place.path(name))
-    with source.open("rb") as content:
+    with _written(path), source.open("rb") as content:
         if _is_ours(conn, path, os.W_OK):
             with path.open("r+b") as target:
                 copy(content, target)
@@ -35,13 +37,26 @@ def fill_volume(conn: libvirt.virConnect, place: Place, name: str, source: Path)
 def fetch_volume(conn: libvirt.virConnect, place: Place, volume: libvirt.virStorageVol, target: Path) -> None:
     """Write the volume's file, as it lies in the pool, to a file of this machine that only its owner may read."""
     path = Path(place.path(volume.name()))
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with _written(target), open(target, "wb", opener=_private) as file:  # Path.open takes no opener
         if _is_ours(conn, path, os.R_OK):
             with path.open("rb") as content:
                 copy(content, file)
         else:
             _download(conn, volume, file)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise DriverError(
+            f"{path} cannot be written: {exc.strerror}", hint="is there room, and may this user write there?"
+        ) from exc
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def copy(source: IO[bytes], target: IO[bytes]) -> None:

@@ -73,18 +73,23 @@ def seed_of(identity: Identity) -> bytes:
 def _make(claim: Claim, key: str) -> State:
     store = own_store()
     half = store.half(key)
-    with locked_made(half, seconds=_ALL_SECONDS, mode=0o700):
-        clear(half)
-        try:
-            with _template(claim, key) as domain:
-                _save(domain, claim)
-                _fetch(claim, domain, half / FILE)
-            write_record(half, _record(claim, key, half / FILE))
-            half.rename(store.folder(key))
-        except BaseException:
+    try:
+        with locked_made(half, seconds=_ALL_SECONDS, mode=0o700):
             clear(half)
-            half.rmdir()
-            raise
+            try:
+                with _template(claim, key) as domain:
+                    _save(domain, claim)
+                    _fetch(claim, domain, half / FILE)
+                write_record(half, _record(claim, key, half / FILE))
+                half.rename(store.folder(key))
+            except BaseException:
+                clear(half)
+                half.rmdir()
+                raise
+    except OSError as exc:
+        raise DriverError(
+            f"nothing can be kept in {store.root}: {exc.strerror}", hint="make room there, or set PROVISION_DATA_DIR"
+        ) from exc
     return State(key, store.folder(key) / FILE)
 
 

@@ -17,7 +17,7 @@ FIRST_BOOT_SECONDS = 1200.0
 CLOUD_INIT = "cloud-init"
 
 _STATUS = ("cloud-init", "status", "--format", "json")
-_ASK_SECONDS = 30.0
+_ASK_SECONDS = 60.0
 _CONSOLE_LINES = 15
 #: what systemd says twice a second while it waits
 _WAITING = re.compile(r"[Jj]ob \S+ running \(|[Jj]ob is running for ")
@@ -45,11 +45,12 @@ def finish(
         ) from late
     if status.state is not State.ERROR:
         return note(status)
+    errors = status.errors or (status.detail,)
     if not fatal:
-        return f"cloud-init failed at first boot: {'; '.join(status.errors)}"
+        return f"cloud-init failed at first boot: {'; '.join(errors)}"
     raise ProvisionError(
         f"{host.machine}: cloud-init failed" + (f" in {status.failed}" if status.failed else ""),
-        detail="\n".join([*(status.errors or (status.detail,)), *status.warnings]) + tail(console()),
+        detail="\n".join([*errors, *status.warnings]) + tail(console()),
         hint=_hint(host.machine),
     )
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: import package -> its folder in the source tree
 PACKAGES = {
     "provision": ROOT / "provision",
+    "provision_libvirt": ROOT / "drivers" / "provision_libvirt",
     "provision_nspawn": ROOT / "drivers" / "provision_nspawn",
     "provision_ssh": ROOT / "drivers" / "provision_ssh",
 }
@@ -106,9 +107,9 @@ def test_installed_command_runs_from_the_wheel(installed: Path, tmp_path: Path) 
     assert {"up", "plan", "down", "add-worker"} <= set(said.split())
 
 
-def test_installed_wheel_brings_both_drivers(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_brings_all_drivers(installed: Path, tmp_path: Path) -> None:
     rows = [line.split() for line in run(installed / "provision", "drivers", cwd=tmp_path).splitlines()]
-    assert [row[0] for row in rows[1:]] == ["nspawn", "ssh"]
+    assert [row[0] for row in rows[1:]] == ["libvirt", "nspawn", "ssh"]
 
 
 @pytest.mark.parametrize("driver", ["nspawn", "ssh"])

@@ -31,7 +31,7 @@ from provision_nspawn.testing import own_namespaces
 REPOSITORY = Path(__file__).resolve().parents[2]
 HELLO = REPOSITORY / "inventories" / "stacks" / "hello.tar"
 #: first what needs an empty hypervisor, then all that share a cluster, then its end, then what needs the room
-ORDER = ("driver", "remote", "crash", "main_job", "network", "growing", "snapshots", "two_clusters", "removal", "warm")
+ORDER = ("driver", "remote", "crash", "main_job", "network", "growing", "snapshots", "removal", "warm")
 
 STACK = """
 services:

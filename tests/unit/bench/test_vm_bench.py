@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,25 @@ def test_a_machine_that_never_answers_is_named_with_the_last_cause(
         first_answers(site, contender, going=lambda: None, seconds=0.2)
 
 
+def test_an_end_that_is_asked_for_does_not_wait_for_machines(site: VmSite, sshd: list[str]) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    sshd.append("refused")
+    contender = Ready([Door("one", "127.0.0.1", ())] * 3)
+    contender.asked = 3
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            first_answers(site, contender, going=lambda: None, seconds=60.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 10
+
+
 def test_machines_that_get_no_address_are_counted(site: VmSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vm_site, "_EVERY", 0.001)
     with pytest.raises(RuntimeError, match="ready: 1 of 3 machines have an address"):
@@ -149,6 +170,13 @@ def test_the_addresses_that_virt_lightning_is_told_are_those_that_are_asked(site
     listed = json.loads((site.folder / "virt-lightning.yaml").read_text())
     told = [(machine["name"], machine["networks"][0]["ipv4"]) for machine in listed]
     assert [(door.name, door.address) for door in theirs.doors(site)] == told
+
+
+def test_virt_lightning_gives_a_seed_that_the_image_finds(site: VmSite) -> None:
+    VirtLightning().prepare(site)
+    for machine in json.loads((site.folder / "virt-lightning.yaml").read_text()):
+        assert machine["metadata_format"] == {"provider": "nocloud"}
+        assert machine["meta_data_media_type"] == "disk"
 
 
 def test_without_a_program_that_makes_its_seeds_virt_lightning_is_not_begun_with(site: VmSite) -> None:

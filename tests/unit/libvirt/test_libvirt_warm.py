@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from provision.driver import HostKeyPair, MachineSpec
 from provision.errors import DeadlineError, DriverError
 from provision_libvirt import creating
 from provision_libvirt.claim import Claim
-from provision_libvirt.copying import copy
+from provision_libvirt.copying import copy, fill_volume
 from provision_libvirt.domain_xml import domain_xml
 from provision_libvirt.guest_agent import GuestAgent, wrapped
 from provision_libvirt.metadata import from_xml
@@ -288,3 +290,19 @@ def test_a_copy_keeps_content_and_holes(tmp_path: Path) -> None:
         copy(content, file)
     assert target.read_bytes() == source.read_bytes()
     assert target.stat().st_blocks * 512 < 2**22
+
+
+def test_a_disk_that_is_full_is_told_in_words(
+    claimed: Claimed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    claim = claimed()
+    place = replace(claim.request.place, folder=str(tmp_path))
+    monkeypatch.setattr("provision_libvirt.copying.copy", full)
+    monkeypatch.setattr("provision_libvirt.copying.make_volume", lambda *_, **__: None)
+    (tmp_path / "state").write_bytes(b"state")
+    (tmp_path / "disk").write_bytes(b"")
+    with pytest.raises(DriverError, match="disk cannot be written: No space left on device"):
+        fill_volume(claim.conn, place, "disk", tmp_path / "state")
